@@ -1,0 +1,86 @@
+"""An agent: who runs tasks. One session at a time; a new session of the same agent ends the old one."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import assert_never
+
+from domain.refused import Invalid
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AgentRegistered:
+    name: str
+    session: str
+    queues: Sequence[str]
+    slots: int
+    services: bool = False
+    host: str = ""
+    pid: int | None = None
+    agent_version: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AgentLeft:
+    """It said goodbye: it takes nothing any more and holds nothing."""
+
+    session: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AgentLost:
+    """It was not heard of for a whole lease."""
+
+    session: str
+    reason: str
+
+
+AgentEvent = AgentRegistered | AgentLeft | AgentLost
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Agent:
+    id: str
+    version: int = 0
+    status: str = "absent"
+    name: str = ""
+    session: str = ""
+    queues: tuple[str, ...] = ()
+    slots: int = 0
+    services: bool = False
+    host: str = ""
+    registered_at: int | None = None
+
+
+def register(command: AgentRegistered, agent: Agent) -> Sequence[AgentRegistered]:
+    """The event of a new session; none when this session is known. Raises Invalid."""
+    if not command.name.strip():
+        raise Invalid("An agent needs a name.", "name")
+    if not command.queues:
+        raise Invalid("An agent needs at least one queue to listen to.", "queues")
+    if command.slots < 1:
+        raise Invalid("An agent needs at least one slot.", "slots")
+    return [] if agent.session == command.session and agent.status == "online" else [command]
+
+
+def evolve(agent: Agent, event: AgentEvent, at: int) -> Agent:
+    version = agent.version + 1
+    match event:
+        case AgentRegistered():
+            return replace(
+                agent,
+                version=version,
+                status="online",
+                name=event.name,
+                session=event.session,
+                queues=tuple(event.queues),
+                slots=event.slots,
+                services=event.services,
+                host=event.host,
+                registered_at=at,
+            )
+        case AgentLeft():
+            return replace(agent, version=version, status="left")
+        case AgentLost():
+            return replace(agent, version=version, status="lost")
+        case _:
+            assert_never(event)

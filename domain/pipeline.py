@@ -1,0 +1,263 @@
+"""A pipeline's definition: checked once, then pinned, so that a run needs nothing else that could change."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Any, assert_never
+
+from domain.content import Content, check_field, split_parameter
+from domain.graph import children_of, in_order
+from domain.references import PATTERN, Reference, references
+from domain.refused import Invalid, Refused
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PipelineParameter:
+    name: str
+    default: Any = None
+    type: str | None = None
+    description: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ContinueBehaviour:
+    """What a step's failure or stop means for the others. Given at all, what is left out is True, as in ClearML."""
+
+    continue_on_fail: bool = True
+    continue_on_abort: bool = True
+    skip_children_on_fail: bool = True
+    skip_children_on_abort: bool = True
+
+
+STRICT = ContinueBehaviour(continue_on_fail=False, continue_on_abort=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepDefinition:
+    name: str
+    base_task_id: str | None = None
+    base_task_project: str | None = None
+    base_task_name: str | None = None
+    task: Content | None = None
+    parents: Sequence[str] = ()
+    parameter_override: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    recursively_parse_parameters: bool = False
+    configuration_overrides: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    task_overrides: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    queue: str | None = None
+    task_name: str | None = None
+    project: str | None = None
+    stage: str | None = None
+    continue_behaviour: ContinueBehaviour | None = None
+    on_lost: str = "requeue"
+    max_attempts: int = 3
+    # Set when the definition is pinned: the template's content by its SHA-256, and which version of it that was.
+    content: str | None = None
+    content_version: int | None = None
+    content_project: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Definition:
+    name: str
+    project: str
+    version: str | None = None
+    default_queue: str | None = None
+    abort_on_failure: bool = False
+    add_run_number: bool = True
+    target_project: bool | str = True  # True: the pipeline's project; False: the template's; or the name of one
+    tags: Sequence[str] = ()
+    parameters: Sequence[PipelineParameter] = ()
+    steps: Sequence[StepDefinition] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PipelineRegistered:
+    name: str
+    project: str
+    pipeline_version: str
+    definition: str  # SHA-256 of the definition
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PipelineSubmitted:
+    """The pipeline's count of runs: what gives a run its number."""
+
+    run_id: str
+    number: int
+
+
+PipelineEvent = PipelineRegistered | PipelineSubmitted
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pipeline:
+    id: str
+    version: int = 0
+    name: str = ""
+    project: str = ""
+    pipeline_version: str = ""
+    definition: str = ""
+    runs: int = 0
+    registered_at: int | None = None
+
+
+def register(definition: Definition, digest: str, pipeline: Pipeline) -> Sequence[PipelineRegistered]:
+    """The event that makes `definition` the pipeline's newest; none when it already is."""
+    version = definition.version
+    if pipeline.definition == digest and version in (None, pipeline.pipeline_version):
+        return []
+    version = version or next_version(pipeline.pipeline_version)
+    return [
+        PipelineRegistered(
+            name=definition.name, project=definition.project, pipeline_version=version, definition=digest
+        )
+    ]
+
+
+def evolve(pipeline: Pipeline, event: PipelineEvent, at: int) -> Pipeline:
+    match event:
+        case PipelineRegistered():
+            return replace(
+                pipeline,
+                version=pipeline.version + 1,
+                name=event.name,
+                project=event.project,
+                pipeline_version=event.pipeline_version,
+                definition=event.definition,
+                registered_at=at,
+            )
+        case PipelineSubmitted():
+            return replace(pipeline, version=pipeline.version + 1, runs=event.number)
+        case _:
+            assert_never(event)
+
+
+def next_version(version: str) -> str:
+    """The one after `version`: its last number plus one; 1.0.0 for the first."""
+    head, dot, last = version.rpartition(".")
+    if not version:
+        return "1.0.0"
+    return f"{head}{dot}{int(last) + 1}" if last.isdigit() else f"{version}.1"
+
+
+def effective_parents(step: StepDefinition, names: Mapping[str, Any]) -> tuple[str, ...]:
+    """The steps it waits for: those it names, then those it refers to."""
+    found = dict.fromkeys(step.parents)
+    for reference in step_references(step, names):
+        if reference.step is not None:
+            found.setdefault(reference.step)
+    return tuple(found)
+
+
+def step_references(step: StepDefinition, names: Mapping[str, Any]) -> list[Reference]:
+    deep = step.recursively_parse_parameters
+    found = [r for value in step.parameter_override.values() for r in references(value, names, deep=deep)]
+    found += references(step.task_overrides, names)
+    found += references(step.queue or "", names)
+    return found
+
+
+def checked(definition: Definition) -> Definition:
+    """`definition`, or Invalid with the place and the cure. Looks at the definition alone, not at what it speaks of."""
+    if not definition.name.strip():
+        raise Invalid("A pipeline needs a name.", "name")
+    if not definition.project.strip():
+        raise Invalid("A pipeline needs a project.", "project")
+    if not definition.steps:
+        raise Invalid(f"Pipeline {definition.name!r} has no steps: add at least one.", "steps")
+    parameters = {parameter.name for parameter in definition.parameters}
+    names: dict[str, int] = {}
+    for number, step in enumerate(definition.steps):
+        where = f"steps/{number}"
+        if not step.name.strip():
+            raise Invalid("A step needs a name.", f"{where}/name")
+        if step.name == "pipeline":
+            raise Invalid("A step cannot be called 'pipeline': ${pipeline.x} means a parameter.", f"{where}/name")
+        if step.name in names:
+            raise Invalid(f"Two steps are called {step.name!r}: names must differ.", f"{where}/name")
+        names[step.name] = number
+    for number, step in enumerate(definition.steps):
+        _check_step(definition, step, f"steps/{number}", names, parameters)
+    in_order({step.name: effective_parents(step, names) for step in definition.steps})
+    return definition
+
+
+def _check_step(
+    definition: Definition, step: StepDefinition, where: str, names: Mapping[str, int], parameters: set[str]
+) -> None:
+    ways = [step.base_task_id, step.base_task_name, step.task, step.content]
+    if not any(ways):
+        raise Invalid(f"Step {step.name!r} has no template: give base_task_id or base_task_name.", where)
+    if not (step.queue or definition.default_queue):
+        raise Invalid(f"Step {step.name!r} has no queue: give it one, or set default_queue.", f"{where}/queue")
+    if step.on_lost not in ("requeue", "fail"):
+        raise Invalid(f"on_lost is 'requeue' or 'fail', not {step.on_lost!r}.", f"{where}/on_lost")
+    if step.max_attempts < 1:
+        raise Invalid("max_attempts is at least 1.", f"{where}/max_attempts")
+    for parent in step.parents:
+        if parent == step.name:
+            raise Invalid(f"Step {step.name!r} waits for itself.", f"{where}/parents")
+        if parent not in names:
+            known = ", ".join(map(repr, names))
+            raise Invalid(
+                f"Step {step.name!r} waits for {parent!r}, which is no step: steps are {known}.", f"{where}/parents"
+            )
+    try:
+        for path in step.parameter_override:
+            split_parameter(path)
+    except Invalid as wrong:
+        raise Invalid(f"Step {step.name!r}: {wrong}", f"{where}/parameter_override") from None
+    try:
+        for path in step.task_overrides:
+            check_field(path)
+    except Invalid as wrong:
+        raise Invalid(f"Step {step.name!r}: {wrong}", f"{where}/task_overrides") from None
+    try:
+        found = step_references(step, names)
+    except Invalid as wrong:
+        raise Invalid(f"Step {step.name!r}: {wrong}", where) from None
+    for reference in found:
+        if reference.step == step.name:
+            raise Invalid(f"Step {step.name!r} refers to itself: {reference.text}.", where)
+        if reference.step is None and reference.path[0] not in parameters:
+            known = ", ".join(sorted(parameters)) or "none"
+            raise Invalid(
+                f"Step {step.name!r}: the pipeline has no parameter {reference.path[0]!r} ({reference.text}); "
+                f"it has: {known}. Add it to parameters.",
+                where,
+            )
+
+
+def literal_queues(definition: Definition) -> set[str]:
+    """The queues that the definition names outright, those in references left out."""
+    queues = {step.queue or definition.default_queue or "" for step in definition.steps}
+    return {queue for queue in queues if not PATTERN.search(queue)}
+
+
+class Plan:
+    """A pinned definition with its templates' contents, compiled for the run that follows it. Immutable."""
+
+    def __init__(self, definition: Definition, contents: Mapping[str, Content]) -> None:
+        self.definition = definition
+        self.contents = contents
+        self.steps = {step.name: step for step in definition.steps}
+
+    @cached_property
+    def parents(self) -> Mapping[str, tuple[str, ...]]:
+        return {step.name: effective_parents(step, self.steps) for step in self.definition.steps}
+
+    @cached_property
+    def children(self) -> Mapping[str, tuple[str, ...]]:
+        return children_of(self.parents)
+
+    @cached_property
+    def defaults(self) -> Mapping[str, Any]:
+        return {parameter.name: parameter.default for parameter in self.definition.parameters}
+
+    def content_of(self, step: str) -> Content:
+        """The pinned content of the step's template."""
+        digest = self.steps[step].content
+        if digest is None:
+            raise Refused(f"Step {step!r} is not pinned.")
+        return self.contents[digest]

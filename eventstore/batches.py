@@ -1,0 +1,107 @@
+"""Group commit: jobs wait at their shard, and whoever finds it idle runs all that wait in one transaction."""
+
+import threading
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import Future
+from contextlib import AbstractContextManager
+from typing import Any, Protocol, TypeVar
+
+from eventstore.store import Append
+
+T = TypeVar("T")
+Job = tuple[Callable[[Append], Any], "Future[Any]"]
+
+MOST_JOBS = 500
+
+
+class OpenAppend(Append, Protocol):
+    """What a store gives the batcher beyond what jobs may see."""
+
+    @property
+    def added(self) -> int:
+        """How many times something was added: tells whether a job that failed has left a trace."""
+        ...
+
+    def commit(self) -> None:
+        """Make all of it durable, then run what `on_commit` was given. Raises when nothing became durable."""
+        ...
+
+
+class ShardClosed(Exception):
+    """The store is closed, or closing."""
+
+
+class Batcher:
+    """One shard's waiting jobs. `begin` opens a locked transaction, rolled back unless committed."""
+
+    def __init__(self, begin: Callable[[], AbstractContextManager[OpenAppend]], name: str) -> None:
+        self._begin, self._name = begin, name
+        self._waiting: deque[Job] = deque()
+        self._mutex = threading.Lock()
+        self._idle = threading.Condition(self._mutex)
+        self._busy = self._closed = False
+
+    def submit(self, job: Callable[[Append], T]) -> "Future[T]":
+        future: Future[T] = Future()
+        with self._mutex:
+            if self._closed:
+                raise ShardClosed("the store is closed")
+            self._waiting.append((job, future))
+            if self._busy:
+                return future  # whoever is committing now takes it along next
+            self._busy = True
+        self._commit_waiting()
+        # The caller has its answer and shall not go on working for the others: they get a thread of their own.
+        if not self._rest_if_done():
+            threading.Thread(target=self._drain, name=f"commit-{self._name}", daemon=True).start()
+        return future
+
+    def close(self) -> None:
+        """Refuse new jobs, and wait until those taken are answered."""
+        with self._idle:
+            self._closed = True
+            self._idle.wait_for(lambda: not self._busy)
+
+    def _rest_if_done(self) -> bool:
+        with self._idle:
+            if self._waiting:
+                return False
+            self._busy = False
+            self._idle.notify_all()
+            return True
+
+    def _drain(self) -> None:
+        while not self._rest_if_done():
+            self._commit_waiting()
+
+    def _commit_waiting(self) -> None:
+        with self._mutex:
+            jobs = [self._waiting.popleft() for _ in range(min(len(self._waiting), MOST_JOBS))]
+        self._run(jobs)
+
+    def _run(self, jobs: list[Job]) -> None:
+        answers: list[tuple[Future[Any], Any, BaseException | None]] = []
+        broken: BaseException | None = None
+        try:
+            with self._begin() as batch:
+                for job, future in jobs:
+                    before = batch.added
+                    try:
+                        answers.append((future, job(batch), None))
+                    except BaseException as error:
+                        if batch.added != before:
+                            raise  # it has left half of something: this batch cannot be saved
+                        answers.append((future, None, error))
+                batch.commit()
+        except BaseException as error:
+            broken = error
+        if broken is None:
+            for future, answer, error in answers:
+                future.set_exception(error) if error is not None else future.set_result(answer)
+        elif len(jobs) == 1:
+            jobs[0][1].set_exception(broken)
+        else:
+            # One of them broke the transaction: each alone, so that only the guilty one fails.
+            for job in jobs:
+                self._run([job])

@@ -1,0 +1,143 @@
+"""The tables of the log. The event table and the inline tables are written together; the rest stands beside them."""
+
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    Float,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    SmallInteger,
+    String,
+    Table,
+    Text,
+)
+
+metadata = MetaData()
+
+event = Table(
+    "event",
+    metadata,
+    Column("shard", SmallInteger, primary_key=True, autoincrement=False),
+    Column("position", BigInteger, primary_key=True, autoincrement=False),
+    Column("stream", Text, nullable=False),
+    Column("version", Integer, nullable=False),
+    Column("run_id", Text),
+    Column("run_version", Integer),
+    Column("type", Text, nullable=False),
+    Column("schema", SmallInteger, nullable=False),
+    Column("subject", Text),
+    Column("from_state", Text),
+    Column("to_state", Text),
+    Column("data", Text, nullable=False),
+    Column("meta", Text, nullable=False),
+    Column("recorded_at", BigInteger, nullable=False),
+    Column("leaf", LargeBinary, nullable=False),
+    Column("command_id", Text),
+    Column("ordinal", Integer),
+)
+Index("event_stream", event.c.stream, event.c.version, unique=True)
+Index(
+    "event_run",
+    event.c.run_id,
+    event.c.run_version,
+    unique=True,
+    sqlite_where=event.c.run_id.is_not(None),
+    postgresql_where=event.c.run_id.is_not(None),
+)
+Index(
+    "event_command",
+    event.c.shard,
+    event.c.command_id,
+    event.c.ordinal,
+    unique=True,
+    sqlite_where=event.c.command_id.is_not(None),
+    postgresql_where=event.c.command_id.is_not(None),
+)
+
+# Positions whose events have moved to an archive: the only ones that the triggers let go.
+archived = Table(
+    "archived",
+    metadata,
+    Column("shard", SmallInteger, primary_key=True, autoincrement=False),
+    Column("position", BigInteger, primary_key=True, autoincrement=False),
+    Column("leaf", LargeBinary, nullable=False),
+)
+
+# What is ready to be claimed: written with the events that say so, and checked against a fold of them by `verify`.
+work = Table(
+    "work",
+    metadata,
+    Column("task_id", Text, primary_key=True),
+    Column("shard", SmallInteger, nullable=False),
+    Column("queue", Text, nullable=False),
+    Column("priority", Integer, nullable=False),
+    Column("position", BigInteger, nullable=False),
+    Column("run_id", Text),
+)
+
+# Who holds what until when. The only table whose rows change without an event: a heartbeat is none.
+lease = Table(
+    "lease",
+    metadata,
+    Column("stream", Text, primary_key=True),
+    Column("shard", SmallInteger, nullable=False),
+    Column("attempt", Integer, nullable=False),
+    Column("agent_id", Text, nullable=False),
+    Column("session", Text, nullable=False),
+    Column("seconds", Float, nullable=False),
+    Column("expires_at", BigInteger, nullable=False),
+)
+
+# One row for each append that decided something for a run, in run versions.
+decision = Table(
+    "decision",
+    metadata,
+    Column("run_id", Text, primary_key=True),
+    Column("from_version", Integer, primary_key=True, autoincrement=False),
+    Column("upto_version", Integer, nullable=False),
+    Column("code", Text, nullable=False),
+    Column("outputs", Text, nullable=False),
+)
+
+content = Table(
+    "content",
+    metadata,
+    Column("digest", Text, primary_key=True),
+    Column("data", Text, nullable=False),
+)
+
+# One row an attempt's output: where the log is a table (PostgreSQL), its bytes by offset.
+log_chunk = Table(
+    "log_chunk",
+    metadata,
+    Column("task_id", Text, primary_key=True),
+    Column("attempt", Integer, primary_key=True, autoincrement=False),
+    Column("start", BigInteger, primary_key=True, autoincrement=False),
+    Column("bytes", LargeBinary, nullable=False),
+)
+
+scalar = Table(
+    "scalar",
+    metadata,
+    Column("task_id", Text, primary_key=True),
+    Column("title", Text, primary_key=True),
+    Column("series", Text, primary_key=True),
+    Column("iteration", BigInteger, primary_key=True, autoincrement=False),
+    Column("value", Float, nullable=False),
+    Column("reported_at", BigInteger, nullable=False),
+)
+
+token = Table(
+    "token",
+    metadata,
+    Column("digest", Text, primary_key=True),
+    Column("name", String(200), nullable=False, unique=True),
+    Column("created_at", BigInteger, nullable=False),
+)
+
+EVENT_COLUMNS = tuple(column.name for column in event.columns)[:15]  # those of store.Recorded, in its order
+INLINE = {table.name: table for table in (work, lease, decision, content)}
+INSERT_ONLY = frozenset({"decision", "content"})
+APPEND_ONLY = ("event", "archived", "decision", "content")
