@@ -69,6 +69,8 @@ class TaskRequeued:
 
     attempt: int
     reason: str
+    queue: str
+    priority: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -421,7 +423,9 @@ def _lose(command: LoseTask, task: Task) -> Sequence[TaskEvent]:
     if task.stop_requested:
         return [TaskStopped(attempt=task.attempt, reason=f"{task.stop_reason} ({command.reason})".strip())]
     if task.on_lost == "requeue" and task.queue is not None and task.attempt < task.max_attempts:
-        return [TaskRequeued(attempt=task.attempt, reason=command.reason)]
+        return [
+            TaskRequeued(attempt=task.attempt, reason=command.reason, queue=task.queue, priority=task.priority)
+        ]
     tries = f" on attempt {task.attempt} of {task.max_attempts}" if task.on_lost == "requeue" and task.queue else ""
     return [TaskFailed(attempt=task.attempt, reason=f"{command.reason}{tries}")]
 

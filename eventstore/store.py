@@ -77,6 +77,10 @@ class StoreBroken(Exception):
     """What the store holds cannot be what this program wrote, or not be read by it. Stops the reader; never skipped."""
 
 
+class StoreUnavailable(Exception):
+    """The database is away, or did not answer in time. If a commit was under way, only `Store.command` tells its fate."""
+
+
 class Append(Protocol):
     """An open append: the shard is locked, nothing is committed. All that one batch adds has one time, `now`."""
 
@@ -108,7 +112,8 @@ class Append(Protocol):
         """Take the events and rows into the batch, all or none. Positions and versions are final if it commits.
 
         `expect` holds versions of streams, `expect_runs` of runs, as they must be before; 0 says that it is new (and
-        spares the look). Raises VersionConflict. `command_id` is kept with the events, see `Store.command`.
+        spares the look). Raises VersionConflict. `command_id` is kept with the events, see `Store.command`; a job may
+        add under it several times.
         """
         ...
 
@@ -116,7 +121,13 @@ class Append(Protocol):
         """Committed events of this shard, by position."""
         ...
 
-    def stream(self, stream: str) -> Sequence[Recorded]: ...
+    def stream(self, stream: str) -> Sequence[Recorded]:
+        """The stream's events, what this batch has added included; so with `run` and `command`."""
+        ...
+
+    def streams(self, prefix: str) -> Iterator[Recorded]:
+        """Committed events of all streams whose name begins with `prefix`, each stream's in order."""
+        ...
 
     def run(self, run_id: str) -> Iterator[Recorded]: ...
 
@@ -127,7 +138,10 @@ class Append(Protocol):
         ...
 
     def on_commit(self, then: Callable[[], None]) -> None:
-        """Call `then` once the batch has committed, before any of its futures is answered. It must not raise."""
+        """Call `then` once the batch has committed, before any of its futures is answered. It must not raise.
+
+        Also when the job that asked for it was refused and the batch went on without it.
+        """
         ...
 
 
@@ -153,6 +167,10 @@ class Store(Protocol):
         ...
 
     def stream(self, stream: str, *, after: int = 0, limit: int | None = None) -> Sequence[Recorded]: ...
+
+    def streams(self, prefix: str) -> Iterator[Recorded]:
+        """The events of all streams whose name begins with `prefix`, each stream's in order."""
+        ...
 
     def run(self, run_id: str, *, after: int = 0, upto: int | None = None) -> Iterator[Recorded]:
         """The events of a run and of its tasks by run version, from `after` + 1 to `upto`, in bounded memory."""

@@ -1,0 +1,272 @@
+"""The one door for agents: reports in, what follows from them decided, next claims out, all in one append."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+from controller.handle import Answer, By, Controller
+from controller.unit import Unit, lease_row
+from domain import agent as agents
+from domain import task as tasks
+from domain.agent import Agent
+from domain.content import Content
+from domain.ids import agent_id as id_of_agent
+from domain.ids import task_stream
+from domain.refused import Invalid, Refused, Unknown
+from domain.task import Task
+from eventstore.store import Append, Delete
+
+T = TypeVar("T")
+
+
+class Superseded(Refused):
+    """The session is over: a newer one of the same agent exists, or the agent was declared lost."""
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    task_id: str
+    attempt: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Report:
+    """How an attempt ended, by the agent that held it. `began_at`: microseconds UTC."""
+
+    task_id: str
+    attempt: int
+    status: str
+    reason: str = ""
+    exit_code: int | None = None
+    began_at: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """An attempt handed to an agent: the task as it is now, and what it is made of."""
+
+    task: Task
+    content: Content
+    attempt: int
+    lease: float
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """An attempt to end. `lost`: it is not the agent's any more, and nothing is to be reported."""
+
+    task_id: str
+    attempt: int
+    reason: str
+    lost: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    task_id: str
+    attempt: int
+    accepted: bool
+    reason: str = ""
+
+
+@dataclass(slots=True)
+class Exchanged:
+    claims: list[Claim] = field(default_factory=list[Claim])
+    stop: list[Stop] = field(default_factory=list[Stop])
+    receipts: list[Receipt] = field(default_factory=list[Receipt])
+    position: int = 0
+
+
+class Exchange:
+    """What agents ask of the controller. Every method may be called from any thread."""
+
+    def __init__(self, controller: Controller) -> None:
+        self._controller = controller
+
+    def register(self, asked: agents.AgentRegistered) -> Answer:
+        """Begin a session; what an older session of the same agent still held is lost at once."""
+        agent_id = id_of_agent(asked.name)
+
+        def job(unit: Unit) -> Answer:
+            for name in asked.queues:
+                if name not in unit.state.queues:
+                    known = ", ".join(sorted(unit.state.queues))
+                    raise Invalid(f"There is no queue {name!r} to listen to; there are: {known}.", "queues")
+            agent = unit.state.agents.get(agent_id, Agent(id=agent_id))
+            for event in agents.register(asked, agent):
+                lose_session(unit, agent.session, f"agent {asked.name} started anew")
+                agent = unit.agent_event(agent, event)
+            self._renew(unit, agent, ())
+            return Answer(agent_id, agent.version, unit.append.head)
+
+        return self._run(agent_id, job)
+
+    def exchange(
+        self, agent_id: str, session: str, *, held: Sequence[Held], reports: Sequence[Report], free: int
+    ) -> Exchanged:
+        """Take the reports, renew what is held, say what is to stop, and hand out up to `free` claims.
+
+        Raises Superseded, and Unknown for an agent that never registered.
+        """
+
+        def job(unit: Unit) -> Exchanged:
+            agent = _of_session(unit, agent_id, session)
+            answer = Exchanged()
+            for report in reports:
+                answer.receipts.append(_take_report(unit, session, report))
+            self._renew(unit, agent, held)
+            answer.stop = _to_stop(unit, session, held, reports)
+            named = {one.task_id for one in held} | {one.task_id for one in reports}
+            lost_on_the_way = [known for known in unit.state.held.get(session, {}) if known not in named]
+            for task_id in lost_on_the_way:
+                answer.claims.append(self._claim(unit, unit.task(task_id)))
+            while len(answer.claims) < free and (task_id := _next(unit, agent)) is not None:
+                answer.claims.append(self._start(unit, agent, task_id))
+            answer.position = unit.append.head
+            return answer
+
+        return self._run(agent_id, job)
+
+    def heartbeat(self, agent_id: str, session: str, held: Sequence[Held]) -> list[Stop]:
+        """Renew the leases; answer what is to stop. Raises Superseded, Unknown."""
+
+        def job(unit: Unit) -> list[Stop]:
+            agent = _of_session(unit, agent_id, session)
+            self._renew(unit, agent, held)
+            return _to_stop(unit, session, held, ())
+
+        return self._run(agent_id, job)
+
+    def leave(self, agent_id: str, session: str, reports: Sequence[Report]) -> list[Receipt]:
+        """End the session after the last reports; what it still held is lost at once."""
+
+        def job(unit: Unit) -> list[Receipt]:
+            agent = _of_session(unit, agent_id, session)
+            receipts = [_take_report(unit, session, report) for report in reports]
+            lose_session(unit, session, f"agent {agent.name} left")
+            agent = unit.agent_event(agent, agents.AgentLeft(session=session))
+            unit.append.add([], [Delete("lease", {"stream": f"agent-{agent_id}"})])
+            return receipts
+
+        return self._run(agent_id, job)
+
+    def heartbeat_task(self, task_id: str, session: str, attempt: int, lease: float) -> Task:
+        """Renew what the caller's own process holds. Raises Refused when the attempt is not this session's any more."""
+
+        def job(unit: Unit) -> Task:
+            task = unit.task(task_id)
+            if not task.held_by(session, attempt):
+                raise Refused(
+                    f"Attempt {attempt} of task {task.name!r} is over: the task is {task.status}, "
+                    f"attempt {task.attempt}. This process should end."
+                )
+            unit.append.add([], [lease_row(task_stream(task_id), attempt, "", session, lease, unit.append.now)])
+            return task
+
+        return self._run("", job)
+
+    def has_work(self, queues: Sequence[str]) -> bool:
+        """Whether a claim on one of `queues` might succeed; a look without the lock, so only a hint."""
+        return any(self._controller.state.ready.length(queue) for queue in queues)
+
+    def queues_of(self, agent_id: str) -> Sequence[str]:
+        agent = self._controller.state.agents.get(agent_id)
+        return agent.queues if agent else ()
+
+    def _run(self, agent_id: str, job: Callable[[Unit], T]) -> T:
+        controller = self._controller
+
+        def once(append: Append) -> T:
+            controller.state.open(append)
+            return controller.at_work(append, By(actor=f"agent:{agent_id}" if agent_id else "task"), job)
+
+        return controller.store.append(once).result()
+
+    def _renew(self, unit: Unit, agent: Agent, held: Sequence[Held]) -> None:
+        """Put the leases of the agent and of what it names anew: a lease is only judged by what was last said of it."""
+        lease, now = self._controller.lease, unit.append.now
+        rows = [lease_row(f"agent-{agent.id}", 0, agent.id, agent.session, lease, now)]
+        known = unit.state.held.get(agent.session, {})
+        for one in held:
+            if known.get(one.task_id) == one.attempt:
+                rows.append(lease_row(task_stream(one.task_id), one.attempt, agent.id, agent.session, lease, now))
+        unit.append.add([], rows)
+
+    def _start(self, unit: Unit, agent: Agent, task_id: str) -> Claim:
+        command = tasks.StartTask(agent_id=agent.id, session=agent.session, host=agent.host)
+        task = unit.task(task_id)
+        for event in tasks.decide(command, task):
+            task = unit.task_event(task_id, event, lease=self._controller.lease)
+        return self._claim(unit, task)
+
+    def _claim(self, unit: Unit, task: Task) -> Claim:
+        return Claim(task, unit.content_of(task), task.attempt, self._controller.lease)
+
+
+def _of_session(unit: Unit, agent_id: str, session: str) -> Agent:
+    agent = unit.state.agents.get(agent_id)
+    if agent is None:
+        raise Unknown(f"There is no agent {agent_id}: register first.")
+    if agent.session != session or agent.status != "online":
+        raise Superseded(
+            f"Session {session[:8]} of agent {agent.name} is over ({agent.status}): "
+            "end what still runs, then register with a new session."
+        )
+    return agent
+
+
+def _next(unit: Unit, agent: Agent) -> str | None:
+    """The next task for the agent: its queues in the order it named them, each by priority, then in order."""
+    for queue in agent.queues:
+        task_id = unit.state.ready.first(queue)
+        if task_id is not None:
+            return task_id
+    return None
+
+
+def _take_report(unit: Unit, session: str, report: Report) -> Receipt:
+    command = tasks.EndTask(
+        status=report.status,
+        reason=report.reason,
+        attempt=report.attempt,
+        session=session,
+        exit_code=report.exit_code,
+        began_at=report.began_at,
+    )
+    try:
+        events = tasks.decide(command, unit.task(report.task_id))
+    except Refused as refused:
+        return Receipt(report.task_id, report.attempt, False, str(refused))
+    for event in events:
+        unit.task_event(report.task_id, event)
+    return Receipt(report.task_id, report.attempt, True)
+
+
+def _to_stop(unit: Unit, session: str, held: Sequence[Held], reports: Sequence[Report]) -> list[Stop]:
+    reported = {(one.task_id, one.attempt) for one in reports}
+    found: list[Stop] = []
+    for one in held:
+        if (one.task_id, one.attempt) in reported:
+            continue
+        try:
+            task = unit.task(one.task_id)
+        except Unknown:
+            found.append(Stop(one.task_id, one.attempt, "there is no such task", True))
+            continue
+        if not task.held_by(session, one.attempt):
+            ended = f"attempt {one.attempt} is over: the task is {task.status.replace('_', ' ')}"
+            found.append(Stop(one.task_id, one.attempt, ended, True))
+        elif task.stop_requested:
+            found.append(Stop(one.task_id, one.attempt, task.stop_reason, False))
+    return found
+
+
+def lose_session(unit: Unit, session: str, reason: str) -> None:
+    """Everything that `session` holds is lost: requeued or ended, as each task says."""
+    for task_id, attempt in list(unit.state.held.get(session, {}).items()):
+        lose_attempt(unit, task_id, attempt, reason)
+
+
+def lose_attempt(unit: Unit, task_id: str, attempt: int, reason: str) -> None:
+    for event in tasks.decide(tasks.LoseTask(attempt=attempt, reason=reason), unit.task(task_id)):
+        unit.task_event(task_id, event)

@@ -1,0 +1,129 @@
+"""One task or one run, always as of now: folded from its own events, and read on from where the last look ended."""
+
+import threading
+from collections.abc import Callable, Iterator
+from typing import TypeVar
+
+from controller.formats import content_from, event_of, fact_of
+from controller.state import Recent, fold_run, plan_of
+from domain import pipeline as pipelines
+from domain import run as runs
+from domain import task as tasks
+from domain.content import Content, edited, overridden
+from domain.pipeline import Definition, Pipeline
+from domain.refused import Unknown
+from domain.run import Fact, Run
+from domain.task import Task
+from eventstore.store import Recorded, Store, StoreBroken
+
+T = TypeVar("T")
+
+
+class Reader:
+    """Reads committed state only, beside the writers. Every method may be called from any thread."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._mutex = threading.Lock()
+        self._tasks, self._runs = Recent[Task](5_000), Recent[Run](500)
+        self._texts = Recent[str](2_000)
+
+    def task(self, task_id: str, *, upto: int | None = None) -> Task:
+        """The task now, or as it was at version `upto`. Raises Unknown."""
+        known = self._remembered(self._tasks, task_id)
+        if known is None or (upto is not None and known.version > upto):
+            known = Task(id=task_id)
+        for row in self._store.stream(f"task-{task_id}", after=known.version):
+            if upto is not None and row.version > upto:
+                break
+            known = tasks.evolve(known, event_of(row), row.recorded_at)  # type: ignore[arg-type]
+        if not known.version:
+            raise Unknown(f"There is no task {task_id}.")
+        if upto is None:
+            self._remember(self._tasks, task_id, known)
+        return known
+
+    def run(self, run_id: str, *, at: int | None = None) -> Run:
+        """The run now, or as of run version `at`. Raises Unknown."""
+        known = self._remembered(self._runs, run_id)
+        if known is None or (at is not None and known.version > at):
+            known = fold_run(run_id, self._store.run(run_id, upto=at), self.text)
+        else:
+            for row in self._store.run(run_id, after=known.version, upto=at):
+                known = runs.evolve(known, fact_of(row))
+        if known is None:
+            raise Unknown(f"There is no run {run_id}.")
+        if at is None:
+            self._remember(self._runs, run_id, known)
+        return known
+
+    def is_run(self, run_id: str) -> bool:
+        return next(iter(self._store.run(run_id, upto=1)), None) is not None
+
+    def facts(self, run_id: str, *, after: int = 0, upto: int | None = None) -> Iterator[tuple[Recorded, Fact]]:
+        """The run's history by run version. Raises Unknown when there is no such run."""
+        found = False
+        for row in self._store.run(run_id, after=after, upto=upto):
+            found = True
+            yield row, fact_of(row)
+        if not found and not self.is_run(run_id):
+            raise Unknown(f"There is no run {run_id}.")
+
+    def states(self, run_id: str, *, upto: int | None = None) -> Iterator[tuple[Recorded, Run, Run]]:
+        """Each event of the run with the run before and after it."""
+        run: Run | None = None
+        for row, fact in self.facts(run_id, upto=upto):
+            if run is None:
+                if not isinstance(fact.event, runs.RunCreated):
+                    raise StoreBroken(f"run {run_id} begins with {row.type}")
+                run = Run(id=run_id, plan=plan_of(fact.event.definition, self.text))
+            before, run = run, runs.evolve(run, fact)
+            yield row, before, run
+
+    def version_at(self, run_id: str, wanted: Callable[[Recorded], bool]) -> int:
+        """The last run version whose event is `wanted`; events are asked in order until one is not."""
+        version = 0
+        for row in self._store.run(run_id):
+            if not wanted(row):
+                break
+            version = row.run_version or 0
+        return version
+
+    def pipeline(self, pipeline_id: str) -> Pipeline:
+        """Raises Unknown."""
+        found = Pipeline(id=pipeline_id)
+        for row in self._store.stream(f"pipeline-{pipeline_id}"):
+            found = pipelines.evolve(found, event_of(row), row.recorded_at)  # type: ignore[arg-type]
+        if not found.version:
+            raise Unknown(f"There is no pipeline {pipeline_id}.")
+        return found
+
+    def definition(self, pipeline: Pipeline) -> Definition:
+        return plan_of(pipeline.definition, self.text).definition
+
+    def content_of(self, task: Task) -> Content:
+        """What the task is made of: its content, then its run's overrides, then its edits."""
+        content = content_from(self.text(task.content))
+        if task.overrides is not None:
+            content = overridden(content, task.overrides)
+        for edit in task.edits:
+            content = edited(content, edit)
+        return content
+
+    def text(self, digest: str) -> str:
+        known = self._remembered(self._texts, digest)
+        if known is None:
+            known = self._store.content(digest)
+            if known is None:
+                raise StoreBroken(f"content {digest} is missing")
+            self._remember(self._texts, digest, known)
+        return known
+
+    def _remembered(self, kept: Recent[T], key: str) -> T | None:
+        with self._mutex:
+            return kept.get(key)
+
+    def _remember(self, kept: Recent[T], key: str, value: T) -> None:
+        with self._mutex:
+            kept.put(key, value)
+            kept.trim()

@@ -1,0 +1,211 @@
+"""The write side's memory: the aggregates in use, each folded up to one position of the log.
+
+Touched only on an open append, under the shard's lock. One look at the shard's head tells whether it is current; when
+another process wrote in between, it reads on. When a batch fails it is thrown away whole and read again.
+"""
+
+from collections import OrderedDict
+from collections.abc import Callable, Iterator
+from typing import Generic, TypeVar
+
+from controller.formats import content_from, definition_from, event_of, fact_of
+from controller.ready import Item, Ready
+from domain import agent as agents
+from domain import pipeline as pipelines
+from domain import queue as queues
+from domain import run as runs
+from domain import task as tasks
+from domain.agent import Agent
+from domain.content import Content
+from domain.pipeline import Pipeline, Plan
+from domain.queue import Queue
+from domain.run import Run
+from domain.task import Task
+from eventstore.store import Append, Recorded, StoreBroken
+
+T = TypeVar("T")
+MOST_EVENTS_TO_READ_ON = 20_000
+
+
+class Recent(Generic[T]):
+    """The values used last. Trimmed to `most` between batches only: what is not committed yet cannot be read again."""
+
+    def __init__(self, most: int) -> None:
+        self._most, self._values = most, OrderedDict[str, T]()
+
+    def get(self, key: str) -> T | None:
+        value = self._values.get(key)
+        if value is not None:
+            self._values.move_to_end(key)
+        return value
+
+    def put(self, key: str, value: T) -> T:
+        self._values[key] = value
+        self._values.move_to_end(key)
+        return value
+
+    def trim(self) -> None:
+        while len(self._values) > self._most:
+            self._values.popitem(last=False)
+
+    def __contains__(self, key: str) -> bool:
+        return key in self._values
+
+
+class State:
+    def __init__(self) -> None:
+        self._batch: Append | None = None
+        self._committed = True
+        self.clear()
+
+    def clear(self) -> None:
+        self.position: int | None = None
+        self.tasks = Recent[Task](50_000)
+        self.runs = Recent[Run](2_000)
+        self.pipelines = Recent[Pipeline](2_000)
+        self.contents = Recent[str](5_000)
+        self.queues: dict[str, Queue] = {}
+        self.agents: dict[str, Agent] = {}
+        self.ready = Ready()
+        self.held: dict[str, dict[str, int]] = {}  # {session: {task id: attempt}}
+
+    def open(self, append: Append) -> None:
+        """Make it current for the next command on `append`."""
+        if append is self._batch:
+            return
+        if not self._committed:
+            self.clear()  # the last batch has failed: what it left here never happened
+        self._batch, self._committed = append, False
+        append.on_commit(self._confirm)
+        for recent in (self.tasks, self.runs, self.pipelines, self.contents):
+            recent.trim()
+        behind = None if self.position is None else append.head - self.position
+        if behind is None or behind < 0 or behind > MOST_EVENTS_TO_READ_ON:
+            self._load(append)
+        elif behind:
+            for row in append.read(after=self.position or 0, limit=behind):
+                self._read_on(row)
+        self.position = append.head
+
+    def _confirm(self) -> None:
+        self._committed = True
+
+    def _load(self, append: Append) -> None:
+        self.clear()
+        for row in append.streams("queue-"):
+            self._read_on(row)
+        for row in append.streams("agent-"):
+            self._read_on(row)
+        for row in append.select("work"):
+            item = Item(str(row["queue"]), int(row["priority"] or 0), int(row["position"] or 0))
+            self.ready.put(str(row["task_id"]), item)
+        for row in append.select("lease"):
+            stream = str(row["stream"])
+            if stream.startswith("task-"):
+                held = self.held.setdefault(str(row["session"]), {})
+                held[stream.removeprefix("task-")] = int(row["attempt"] or 0)
+
+    def _read_on(self, row: Recorded) -> None:
+        """Take in an event that somebody else appended. What is not in memory is read when it is needed."""
+        kind, _, key = row.stream.partition("-")
+        event = event_of(row)
+        match kind:
+            case "queue":
+                self.queues[key] = queues.evolve(self.queues.get(key, Queue(name=key)), event, row.recorded_at)  # type: ignore[arg-type]
+            case "agent":
+                self.agents[key] = agents.evolve(self.agents.get(key, Agent(id=key)), event, row.recorded_at)  # type: ignore[arg-type]
+            case "pipeline":
+                if (pipeline := self.pipelines.get(key)) is not None:
+                    self.pipelines.put(key, pipelines.evolve(pipeline, event, row.recorded_at))  # type: ignore[arg-type]
+            case "task":
+                if (task := self.tasks.get(key)) is not None:
+                    self.tasks.put(key, tasks.evolve(task, event, row.recorded_at))  # type: ignore[arg-type]
+                self.place(key, row, event)
+            case _:
+                pass
+        if row.run_id is not None and (run := self.runs.get(row.run_id)) is not None:
+            self.runs.put(row.run_id, runs.evolve(run, fact_of(row)))
+
+    def place(self, task_id: str, row: Recorded, event: object) -> None:
+        """Keep the ready list and the list of who holds what true to an event of a task."""
+        if isinstance(event, tasks.TaskEnqueued):
+            self.ready.put(task_id, Item(event.queue, event.priority, row.position))
+        elif isinstance(event, tasks.TaskStarted):
+            self.ready.remove(task_id)
+            self.held.setdefault(event.session, {})[task_id] = event.attempt
+        elif isinstance(event, tasks.TaskRequeued):
+            self._let_go(task_id)
+            self.ready.put(task_id, Item(event.queue, event.priority, row.position))
+        elif row.to_state != row.from_state and row.from_state == "queued":
+            self.ready.remove(task_id)
+        elif row.to_state != row.from_state and row.from_state == "in_progress":
+            self._let_go(task_id)
+
+    def _let_go(self, task_id: str) -> None:
+        for session, held in list(self.held.items()):
+            if held.pop(task_id, None) is not None and not held:
+                del self.held[session]
+
+    # Reading what is not in memory
+
+    def task(self, append: Append, task_id: str) -> Task:
+        """The task, absent when there is none."""
+        found = self.tasks.get(task_id)
+        if found is None:
+            found = Task(id=task_id)
+            for row in append.stream(f"task-{task_id}"):
+                found = tasks.evolve(found, event_of(row), row.recorded_at)  # type: ignore[arg-type]
+            if found.version:
+                self.tasks.put(task_id, found)
+        return found
+
+    def run(self, append: Append, run_id: str) -> Run | None:
+        found = self.runs.get(run_id)
+        if found is None:
+            found = fold_run(run_id, append.run(run_id), lambda digest: self.text(append, digest))
+            if found is not None:
+                self.runs.put(run_id, found)
+        return found
+
+    def pipeline(self, append: Append, pipeline_id: str) -> Pipeline:
+        found = self.pipelines.get(pipeline_id)
+        if found is None:
+            found = Pipeline(id=pipeline_id)
+            for row in append.stream(f"pipeline-{pipeline_id}"):
+                found = pipelines.evolve(found, event_of(row), row.recorded_at)  # type: ignore[arg-type]
+            if found.version:
+                self.pipelines.put(pipeline_id, found)
+        return found
+
+    def text(self, append: Append, digest: str) -> str:
+        """What the content table keeps under `digest`."""
+        found = self.contents.get(digest)
+        if found is None:
+            rows = append.select("content", digest=digest)
+            if not rows:
+                raise StoreBroken(f"content {digest} is missing")
+            found = self.contents.put(digest, str(rows[0]["data"]))
+        return found
+
+
+def plan_of(definition: str, text: Callable[[str], str]) -> Plan:
+    """The pinned definition with this SHA-256 and all contents it names, read by `text`."""
+    pinned = definition_from(text(definition))
+    contents: dict[str, Content] = {}
+    for step in pinned.steps:
+        if step.content is not None and step.content not in contents:
+            contents[step.content] = content_from(text(step.content))
+    return Plan(pinned, contents)
+
+
+def fold_run(run_id: str, rows: Iterator[Recorded], text: Callable[[str], str]) -> Run | None:
+    """The run after `rows`, which begin with its first event; None when there are none."""
+    run: Run | None = None
+    for row in rows:
+        fact = fact_of(row)
+        if run is None:
+            if not isinstance(fact.event, runs.RunCreated):
+                raise StoreBroken(f"run {run_id} begins with {row.type}")
+            run = Run(id=run_id, plan=plan_of(fact.event.definition, text))
+        run = runs.evolve(run, fact)
+    return run

@@ -1,0 +1,272 @@
+"""One command at work on an open append: what it records, and at once what follows from that for the run."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from hashlib import sha256
+from typing import Any
+
+from controller.formats import CODEC, content_from, kept, meta
+from controller.state import State
+from domain import agent as agents
+from domain import pipeline as pipelines
+from domain import queue as queues
+from domain import run as runs
+from domain import task as tasks
+from domain.agent import Agent, AgentEvent
+from domain.content import Content, edited, overridden
+from domain.events import Event
+from domain.ids import run_stream, task_stream
+from domain.pipeline import PipelineEvent, Plan
+from domain.queue import Queue, QueueCreated
+from domain.refused import Unknown
+from domain.run import Decided, Fact, Run, RunCreated, RunEvent
+from domain.task import Task, TaskEvent
+from eventstore.store import Append, Delete, NewEvent, Put, Recorded
+
+CODE = "1"  # which rules decided: stands in each decision record; raise it when `domain.run.decide` changes its mind
+
+
+@dataclass(slots=True)
+class Woken:
+    """Whom a command gives something to do: queues that got work, sessions that shall look at what they hold."""
+
+    queues: set[str] = field(default_factory=set[str])
+    sessions: set[str] = field(default_factory=set[str])
+
+
+@dataclass(slots=True)
+class _Decision:
+    first: int
+    last: int
+    outputs: Any = field(default_factory=sha256)
+
+
+class Unit:
+    """Records events on `append` and keeps `state` true to them. `actor` and `command_id` go into their meta."""
+
+    def __init__(
+        self, append: Append, state: State, *, actor: str, command_id: str | None = None, request: str | None = None
+    ) -> None:
+        self.append, self.state, self.woken = append, state, Woken()
+        self._command_id = command_id
+        self._meta = meta(actor=actor, command=command_id, request=request)
+        self._actor = actor
+        self._decisions: dict[str, _Decision] = {}
+
+    # What there is
+
+    def task(self, task_id: str) -> Task:
+        """Raises Unknown."""
+        found = self.state.task(self.append, task_id)
+        if not found.version:
+            raise Unknown(f"There is no task {task_id}.")
+        return found
+
+    def run(self, run_id: str) -> Run:
+        """Raises Unknown."""
+        found = self.state.run(self.append, run_id)
+        if found is None:
+            raise Unknown(f"There is no run {run_id}.")
+        return found
+
+    def content(self, digest: str) -> Content:
+        return content_from(self.state.text(self.append, digest))
+
+    def content_of(self, task: Task) -> Content:
+        """What the task is made of now: its content, then its run's overrides, then its edits."""
+        content = self.content(task.content)
+        if task.overrides is not None:
+            content = overridden(content, task.overrides)
+        for edit in task.edits:
+            content = edited(content, edit)
+        return content
+
+    # What happens
+
+    def keep(self, value: Content | pipelines.Definition) -> str:
+        """Put `value` into the content table; its SHA-256."""
+        digest, row = kept(value)
+        if digest not in self.state.contents:
+            self.append.add([], [row])
+            self.state.contents.put(digest, str(row.row["data"]))
+        return digest
+
+    def task_event(self, task_id: str, event: TaskEvent, *, lease: float = 0) -> Task:
+        """Record `event` on the task; when it belongs to a run, also what the run makes of it."""
+        task, row = self._record_task(task_id, event, self._meta, lease=lease)
+        if task.run_id is not None and row.run_version is not None:
+            fact = Fact(row.stream, event, row.recorded_at, row.run_version, task.step)
+            self._react(self.run(task.run_id), fact)
+        return self.state.task(self.append, task_id)
+
+    def run_event(self, run_id: str, event: RunEvent, *, plan: Plan | None = None) -> Run:
+        """Record `event` on the run, and all that follows from it. `plan` comes with the run's first event."""
+        before = Run(id=run_id, plan=plan) if plan is not None else self.run(run_id)
+        row = self._record_run(before, Decided(run_stream(run_id), event), self._meta)
+        assert row.run_version is not None
+        return self._react(before, Fact(row.stream, event, row.recorded_at, row.run_version, row.subject))
+
+    def queue_event(self, event: QueueCreated) -> Queue:
+        row = self._add(self._new(f"queue-{event.name}", event, "", ""), new=True)
+        self.state.queues[event.name] = queues.evolve(Queue(name=event.name), event, row.recorded_at)
+        return self.state.queues[event.name]
+
+    def agent_event(self, agent: Agent, event: AgentEvent) -> Agent:
+        after = agents.evolve(agent, event, self.append.now)
+        self._add(self._new(f"agent-{agent.id}", event, agent.status, after.status), new=not agent.version)
+        self.state.agents[agent.id] = after
+        return after
+
+    def pipeline_event(self, pipeline: pipelines.Pipeline, event: PipelineEvent) -> pipelines.Pipeline:
+        row = self._add(self._new(f"pipeline-{pipeline.id}", event, "", ""), new=not pipeline.version)
+        return self.state.pipelines.put(pipeline.id, pipelines.evolve(pipeline, event, row.recorded_at))
+
+    def finish(self) -> None:
+        """Write the decision records, one for each run that something was decided for."""
+        for run_id, decision in self._decisions.items():
+            row = {
+                "run_id": run_id,
+                "from_version": decision.first,
+                "upto_version": decision.last,
+                "code": CODE,
+                "outputs": decision.outputs.hexdigest(),
+            }
+            self.append.add([], [Put("decision", row)])
+        self.state.position = self.append.head
+
+    # How it gets into the log
+
+    def _react(self, run: Run, cause: Fact) -> Run:
+        said = meta(actor=self._actor, cause=cause.run_version)
+
+        def record(before: Run, decided: Sequence[Decided]) -> Sequence[Fact]:
+            decision = self._decisions.setdefault(run.id, _Decision(cause.run_version, cause.run_version))
+            facts: list[Fact] = []
+            for one in decided:
+                if one.stream.startswith("task-"):
+                    _, row = self._record_task(one.stream.removeprefix("task-"), one.event, said)  # type: ignore[arg-type]
+                else:
+                    row = self._record_run(before, one, said)
+                assert row.run_version is not None
+                decision.last = row.run_version
+                decision.outputs.update(output_line(one, row.data))
+                facts.append(Fact(row.stream, one.event, row.recorded_at, row.run_version, one.step))
+            return facts
+
+        return self.state.runs.put(run.id, runs.react(run, cause, record))
+
+    def _record_task(self, task_id: str, event: TaskEvent, said: str, *, lease: float = 0) -> tuple[Task, Recorded]:
+        # A new task is not looked for: the expected version 0 finds it out if there is one.
+        new_task = isinstance(event, tasks.TaskCreated)
+        before = Task(id=task_id) if new_task else self.state.task(self.append, task_id)
+        after = tasks.evolve(before, event, self.append.now)
+        stream = task_stream(task_id)
+        new = self._new(stream, event, before.status, after.status, after.run_id, after.step, said)
+        rows = self._rows(before, after, event, lease)
+        row = self._add(new, rows, new=new_task)
+        self.state.tasks.put(task_id, after)
+        self.state.place(task_id, row, event)
+        self._wake(after, event)
+        return after, row
+
+    def _record_run(self, run: Run, decided: Decided, said: str) -> Recorded:
+        before, after = _states(run, decided)
+        new = self._new(decided.stream, decided.event, before, after, run.id, decided.step, said)
+        return self._add(new, new=isinstance(decided.event, RunCreated))
+
+    def _new(
+        self,
+        stream: str,
+        event: Event,
+        before: str,
+        after: str,
+        run_id: str | None = None,
+        subject: str | None = None,
+        said: str | None = None,
+    ) -> NewEvent:
+        kind, schema, data = CODEC.encode(event)
+        return NewEvent(
+            stream=stream,
+            type=kind,
+            schema=schema,
+            data=data,
+            run_id=run_id,
+            subject=subject,
+            from_state=before or None,
+            to_state=after or None,
+            meta=said or self._meta,
+        )
+
+    def _add(self, event: NewEvent, rows: Sequence[Put | Delete] = (), *, new: bool = False) -> Recorded:
+        expect = {event.stream: 0} if new else None
+        expect_runs = {event.run_id: 0} if new and event.run_id and event.stream == run_stream(event.run_id) else None
+        [row] = self.append.add([event], rows, expect=expect, expect_runs=expect_runs, command_id=self._command_id)
+        return row
+
+    def _rows(self, before: Task, after: Task, event: TaskEvent, lease: float) -> Sequence[Put | Delete]:
+        """The work and lease rows that commit with `event`: a function of it, which `verify` computes again."""
+        rows: list[Put | Delete] = []
+        stream = task_stream(after.id)
+        if before.status == "in_progress" and after.status != "in_progress":
+            rows.append(Delete("lease", {"stream": stream}))
+        if after.status == "queued" and isinstance(event, tasks.TaskEnqueued | tasks.TaskRequeued):
+            work = {
+                "task_id": after.id,
+                "shard": 0,
+                "queue": after.queue,
+                "priority": after.priority,
+                "position": self.append.head + 1,
+                "run_id": after.run_id,
+            }
+            rows.append(Put("work", work))
+        elif before.status == "queued" and after.status != "queued":
+            rows.append(Delete("work", {"task_id": after.id}))
+        if isinstance(event, tasks.TaskStarted):
+            rows.append(lease_row(stream, event.attempt, event.agent_id, event.session, lease, self.append.now))
+        return rows
+
+    def _wake(self, task: Task, event: TaskEvent) -> None:
+        if task.status == "queued" and task.queue:
+            self.woken.queues.add(task.queue)
+        elif task.attempts and (task.stop_requested or isinstance(event, (*tasks.ENDS, tasks.TaskReset))):
+            self.woken.sessions.add(task.attempts[-1].session)
+
+
+def output_line(decided: Decided, data: str) -> bytes:
+    """What one decided event adds to the hash in the decision record."""
+    return f"{decided.stream}\n{type(decided.event).__name__}\n{data}\n".encode()
+
+
+def lease_row(stream: str, attempt: int, agent_id: str, session: str, seconds: float, now: int) -> Put:
+    return Put(
+        "lease",
+        {
+            "stream": stream,
+            "shard": 0,
+            "attempt": attempt,
+            "agent_id": agent_id,
+            "session": session,
+            "seconds": seconds,
+            "expires_at": now + int(seconds * 1_000_000),
+        },
+    )
+
+
+_RUN_STATES = {
+    "RunCreated": "created",
+    "RunStarted": "running",
+    "RunCompleted": "completed",
+    "RunFailed": "failed",
+    "RunStopped": "stopped",
+}
+
+
+def _states(run: Run, decided: Decided) -> tuple[str, str]:
+    """Where an event of the run's own stream leads from and to: the step's status for a step's, else the run's."""
+    match decided.event:
+        case runs.StepSkipped(step=step):
+            return run.step(step).status, "skipped"
+        case runs.StepFailed(step=step):
+            return run.step(step).status, "failed"
+        case event:
+            return run.status, _RUN_STATES.get(type(event).__name__, run.status)

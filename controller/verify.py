@@ -1,0 +1,233 @@
+"""Is the record true? Fold the history again, decide again, and compare with what was recorded."""
+
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from hashlib import sha256
+from typing import Any
+
+from controller.formats import CODEC, fact_of
+from controller.reading import Reader
+from controller.state import plan_of
+from controller.unit import CODE, output_line
+from domain import run as runs
+from domain import task as tasks
+from domain.run import Decided, Fact, Run
+from domain.task import Task
+from eventstore.leaf import leaf_hash
+from eventstore.store import Recorded, Row, Store
+
+Decide = Callable[[Run, Fact], Sequence[Decided]]
+MOST_DIFFERENCES = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """`what`: events, decisions, work or projections. `where` names the row."""
+
+    what: str
+    where: str
+    expected: Any
+    found: Any
+    message: str
+
+
+@dataclass(slots=True)
+class Verified:
+    run_id: str
+    events: int = 0
+    decisions: int = 0
+    differences: list[Difference] = field(default_factory=list[Difference])
+
+    @property
+    def ok(self) -> bool:
+        return not self.differences
+
+
+def verify_run(store: Store, run_id: str, *, decide: Decide = runs.decide) -> Verified:
+    """Verify one run's events, decisions and work rows; `decide` may be a candidate's rules. Raises Unknown.
+
+    What depends on the history is compared up to the first difference: after it everything would differ.
+    """
+    found = Verified(run_id)
+    rows = [row for row, _ in Reader(store).facts(run_id)]
+    found.events = len(rows)
+    for check in (_leaves(rows), _versions(rows)):
+        for difference in check:
+            found.differences.append(difference)
+            break
+    if not found.differences:
+        _Again(store, run_id, decide, found).go(rows)
+        found.differences += _work(store, rows)
+    del found.differences[MOST_DIFFERENCES:]
+    return found
+
+
+def _where(row: Recorded) -> str:
+    return f"event {row.run_version} ({row.type} on {row.stream}, version {row.version}, position {row.position})"
+
+
+def _leaves(rows: Sequence[Recorded]) -> Iterator[Difference]:
+    for row in rows:
+        leaf = leaf_hash(*row[:-1])
+        if leaf != row.leaf:
+            said = "the event was changed after it was written: its hash is another"
+            yield Difference("events", _where(row), row.leaf.hex(), leaf.hex(), said)
+
+
+def _versions(rows: Sequence[Recorded]) -> Iterator[Difference]:
+    versions: dict[str, int] = {}
+    for number, row in enumerate(rows, start=1):
+        if row.run_version != number:
+            yield Difference("events", _where(row), number, row.run_version, f"event {number} of the run is missing")
+        expected = versions[row.stream] = versions.get(row.stream, 0) + 1
+        if row.version != expected:
+            yield Difference(
+                "events", _where(row), expected, row.version, f"event {expected} of {row.stream} is missing"
+            )
+
+
+class _Again:
+    """Decides the history once more: causes are taken from the record, what follows from them must be in it."""
+
+    def __init__(self, store: Store, run_id: str, decide: Decide, found: Verified) -> None:
+        self._store, self._run_id, self._decide, self._found = store, run_id, decide, found
+        self._kept = {int(row["from_version"] or 0): row for row in store.select("decision", run_id=run_id)}
+        self._states: dict[str, str] = {}
+        self._open: tuple[int, int, Any] | None = None
+
+    def go(self, rows: Sequence[Recorded]) -> None:
+        left = deque(rows)
+        first = fact_of(rows[0])
+        if not isinstance(first.event, runs.RunCreated):
+            self._differs("events", _where(rows[0]), "RunCreated", rows[0].type, "the run does not begin with itself")
+            return
+        plan = plan_of(first.event.definition, Reader(self._store).text)
+        run = Run(id=self._run_id, plan=plan)
+        while left and self._found.ok:
+            run = self._one(run, left)
+        if self._found.ok:
+            self._close()
+            for version in self._kept:
+                self._differs("decisions", f"decision from {version}", None, version, "nothing was decided there")
+
+    def _one(self, run: Run, left: deque[Recorded]) -> Run:
+        """Take one cause off the history and all that follows from it; the run after that."""
+        cause = left.popleft()
+        run = self._take(run, cause)
+        undecided = deque([fact_of(cause)])
+        while undecided:
+            decided = self._decide(run, undecided.popleft())
+            if decided:
+                self._begin(cause)
+            facts: list[Fact] = []
+            for one in decided:
+                if not self._matches(one, left, cause):
+                    return run
+                row = left.popleft()
+                self._hash(one, row)
+                facts.append(fact_of(row))
+                run = self._take(run, row)
+            undecided.extend(facts)
+        return run
+
+    def _take(self, run: Run, row: Recorded) -> Run:
+        """Evolve the run, and hold the states that the event says it led from and to against the fold."""
+        fact = fact_of(row)
+        after = runs.evolve(run, fact)
+        if row.stream.startswith("task-") and self._states.get(row.stream, "absent") != row.from_state:
+            expected = self._states.get(row.stream, "absent")
+            self._differs("events", _where(row), expected, row.from_state, "the event starts from another state")
+        if row.to_state is not None and row.stream.startswith("task-"):
+            self._states[row.stream] = row.to_state
+        return after
+
+    def _matches(self, expected: Decided, left: deque[Recorded], cause: Recorded) -> bool:
+        kind, schema, data = CODEC.encode(expected.event)
+        row = left[0] if left else None
+        follows = f"what follows from event {cause.run_version} ({cause.type})"
+        if row is None:
+            said = f"{follows} is not in the record: the rules now decide {kind}, the record ends"
+            self._differs("events", f"after event {cause.run_version}", [expected.stream, kind, data], None, said)
+            return False
+        same = (row.stream, row.type, row.schema, row.data) == (expected.stream, kind, schema, data)
+        if not same:
+            said = f"{follows} is decided otherwise now than it was"
+            self._differs("events", _where(row), [expected.stream, kind, data], [row.stream, row.type, row.data], said)
+        return same
+
+    def _begin(self, cause: Recorded) -> None:
+        version = cause.run_version or 0
+        if self._open is not None and self._open[0] == version:
+            return
+        if version in self._kept or self._open is None:
+            self._close()
+            self._open = (version, version, sha256())
+
+    def _hash(self, one: Decided, row: Recorded) -> None:
+        assert self._open is not None
+        first, _, outputs = self._open
+        outputs.update(output_line(one, row.data))
+        self._open = (first, row.run_version or 0, outputs)
+
+    def _close(self) -> None:
+        """Compare the decision that ends here with its record."""
+        if self._open is None:
+            return
+        first, last, outputs = self._open
+        self._open = None
+        where = f"decision from {first}"
+        kept = self._kept.pop(first, None)
+        self._found.decisions += 1
+        if kept is None:
+            self._differs("decisions", where, [first, last], None, "the decision has no record")
+        elif kept["upto_version"] != last:
+            self._differs("decisions", where, last, kept["upto_version"], "the decision's record ends elsewhere")
+        elif kept["code"] == CODE and kept["outputs"] != outputs.hexdigest():
+            said = "the decision's record is about other events"
+            self._differs("decisions", where, outputs.hexdigest(), kept["outputs"], said)
+
+    def _differs(self, what: str, where: str, expected: Any, found: Any, message: str) -> None:
+        self._found.differences.append(Difference(what, where, expected, found, message))
+
+
+def _work(store: Store, rows: Sequence[Recorded]) -> Iterator[Difference]:
+    """The work rows that a fold of the run's tasks makes, against those there are."""
+    run_id = rows[0].run_id
+    expected = {str(row["task_id"]): row for row in work_rows(rows)}
+    found: Mapping[str, Row] = {str(row["task_id"]): dict(row) for row in store.select("work", run_id=run_id)}
+    head = rows[-1].run_version or 0
+    if next(iter(store.run(str(run_id), after=head)), None) is not None:
+        return  # the run went on meanwhile: its work rows are those of another moment
+    for task_id in sorted(expected.keys() | found.keys()):
+        want, have = expected.get(task_id), found.get(task_id)
+        if want != have:
+            said = (
+                "a task is ready that is not queued" if want is None else "a queued task is not ready as it should be"
+            )
+            yield Difference("work", f"work row of task {task_id}", want, have, said)
+
+
+def work_rows(rows: Sequence[Recorded]) -> list[Row]:
+    """What the work table holds for the tasks of these events."""
+    ready: dict[str, Row] = {}
+    folded: dict[str, Task] = {}
+    for row in rows:
+        if not row.stream.startswith("task-"):
+            continue
+        task_id = row.stream.removeprefix("task-")
+        event: Any = fact_of(row).event
+        before = folded.get(task_id, Task(id=task_id))
+        task = folded[task_id] = tasks.evolve(before, event, row.recorded_at)
+        if isinstance(event, tasks.TaskEnqueued | tasks.TaskRequeued):
+            ready[task_id] = {
+                "task_id": task_id,
+                "shard": row.shard,
+                "queue": task.queue,
+                "priority": task.priority,
+                "position": row.position,
+                "run_id": task.run_id,
+            }
+        elif task.status != "queued":
+            ready.pop(task_id, None)
+    return list(ready.values())
