@@ -1,0 +1,81 @@
+"""What a route knows of who asks: the services, the actor, the idempotency key, the version meant, the position seen."""
+
+import hmac
+import uuid
+from hashlib import sha256
+from typing import Annotated
+
+from fastapi import Depends, Header, Request, Response
+from starlette.concurrency import run_in_threadpool
+
+from api.errors import Problem
+from api.services import Services
+from api.wire import etag, position_from, position_text, version_from_etag
+from controller.handle import Answer, By
+
+WAIT_FOR_PROJECTION = 2.0  # seconds
+
+
+def services_of(request: Request) -> Services:
+    return request.app.state.services
+
+
+Wired = Annotated[Services, Depends(services_of)]
+
+
+async def actor_of(request: Request, services: Wired) -> str:
+    """Whose token it is. While the server has no tokens it listens on loopback only, and everybody is `local`."""
+    scheme, _, secret = request.headers.get("authorization", "").partition(" ")
+    if scheme.lower() == "bearer" and hmac.compare_digest(secret.strip(), services.admin_key):
+        return "admin"
+    if not await run_in_threadpool(services.tokens.needed):
+        return "local"
+    name = await run_in_threadpool(services.tokens.name_of, secret.strip()) if scheme.lower() == "bearer" else None
+    if name is None:
+        said = "This server needs a token: send it as 'Authorization: Bearer ...', or set FOLDLINE_TOKEN."
+        raise Problem(401, "unauthorized", said, {"WWW-Authenticate": "Bearer"})
+    return name
+
+
+Actor = Annotated[str, Depends(actor_of)]
+
+
+async def by(
+    request: Request, actor: Actor, idempotency_key: Annotated[str | None, Header(max_length=200)] = None
+) -> By:
+    if idempotency_key is None:
+        return By(actor=actor)
+    asked = sha256(f"{request.method} {request.url.path}?{request.url.query}\n".encode() + await request.body())
+    return By(actor=actor, key=idempotency_key, request=asked.hexdigest())
+
+
+Asking = Annotated[By, Depends(by)]
+
+
+def expected(if_match: Annotated[str | None, Header()] = None) -> int | None:
+    return None if if_match is None or if_match.strip() == "*" else version_from_etag(if_match)
+
+
+Expected = Annotated[int | None, Depends(expected)]
+
+
+def caught_up(services: Wired, min_position: str | None = None) -> None:
+    """Wait until the projections have seen `min_position`."""
+    if min_position is None:
+        return
+    if not services.projections.wait_for(position_from(min_position), WAIT_FOR_PROJECTION):
+        said = "The list has not seen your last write yet: try again in a second."
+        raise Problem(503, "projection-behind", said, {"Retry-After": "1"})
+
+
+CaughtUp = Annotated[None, Depends(caught_up)]
+
+
+def said(response: Response, answer: Answer) -> None:
+    """Put the outcome of a write into the headers."""
+    response.headers["ETag"] = etag(answer.version)
+    response.headers["Foldline-Position"] = position_text(answer.position)
+
+
+def new_id() -> str:
+    return uuid.uuid4().hex

@@ -1,0 +1,137 @@
+"""Every error as application/problem+json: one shape, a stable code, a sentence with the cure."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import structlog
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
+
+from controller.exchange import Superseded
+from controller.handle import KeyReused, StaleVersion
+from domain.refused import Invalid, Refused, Unknown
+from eventstore.blobs import TooLarge
+from eventstore.logs import LogGap
+from eventstore.store import StoreUnavailable
+
+log = structlog.get_logger()
+
+TYPE = "https://foldline.dev/problems/"
+TITLES = {
+    "malformed": "The request cannot be read",
+    "unauthorized": "A token is needed",
+    "not-found": "There is no such thing",
+    "method-not-allowed": "This address does not take this method",
+    "refused": "The present state does not allow it",
+    "session-superseded": "The agent's session is over",
+    "log-gap": "Bytes are missing before this offset",
+    "stale-version": "It has changed since you looked",
+    "too-large": "The request is too large",
+    "invalid": "The request makes no sense",
+    "key-reused": "The idempotency key was used before",
+    "projection-behind": "The list is not up to date yet",
+    "not-ready": "The server cannot work at this moment",
+    "internal": "The server made a mistake",
+}
+
+
+class Problem(Exception):
+    """An error of the HTTP edge itself."""
+
+    def __init__(self, status: int, code: str, detail: str, headers: dict[str, str] | None = None) -> None:
+        super().__init__(detail)
+        self.status, self.code, self.detail, self.headers = status, code, detail, headers
+
+
+def problem(
+    request: Request,
+    status: int,
+    code: str,
+    detail: str,
+    *,
+    errors: Sequence[dict[str, Any]] = (),
+    headers: dict[str, str] | None = None,
+    **more: Any,
+) -> Response:
+    body = {
+        "type": TYPE + code,
+        "code": code,
+        "title": TITLES[code],
+        "status": status,
+        "detail": detail,
+        "instance": request.url.path,
+        "errors": list(errors),
+        **more,
+    }
+    return JSONResponse(body, status, headers=headers, media_type="application/problem+json")
+
+
+def install(app: FastAPI) -> None:
+    """Map every error once."""
+
+    async def on_problem(request: Request, error: Exception) -> Response:
+        assert isinstance(error, Problem)
+        return problem(request, error.status, error.code, error.detail, headers=error.headers)
+
+    async def on_refused(request: Request, error: Exception) -> Response:
+        match error:
+            case Unknown():
+                return problem(request, 404, "not-found", str(error))
+            case Invalid(where=where):
+                errors = [{"location": where, "message": str(error)}] if where else []
+                return problem(request, 422, "invalid", str(error), errors=errors)
+            case KeyReused():
+                return problem(request, 422, "key-reused", str(error))
+            case StaleVersion():
+                return problem(request, 412, "stale-version", str(error))
+            case Superseded():
+                return problem(request, 409, "session-superseded", str(error))
+            case _:
+                return problem(request, 409, "refused", str(error))
+
+    async def on_invalid(request: Request, error: Exception) -> Response:
+        assert isinstance(error, RequestValidationError)
+        found = error.errors()
+        if found and found[0]["type"] == "json_invalid":
+            return problem(request, 400, "malformed", f"The body is no JSON: {found[0]['ctx']['error']}.")
+        errors = [
+            {"location": "/".join(map(str, one["loc"][1:])) or str(one["loc"][0]), "message": one["msg"]}
+            for one in found
+        ]
+        said = "; ".join(f"{one['location']}: {one['message']}" for one in errors[:3])
+        return problem(request, 422, "invalid", f"Mend the request: {said}.", errors=errors)
+
+    async def on_gap(request: Request, error: Exception) -> Response:
+        assert isinstance(error, LogGap)
+        return problem(request, 409, "log-gap", str(error), offset=error.offset)
+
+    async def on_large(request: Request, error: Exception) -> Response:
+        return problem(request, 413, "too-large", str(error))
+
+    async def on_unavailable(request: Request, error: Exception) -> Response:
+        said = f"The database does not answer: {error}. Try again in a moment."
+        return problem(request, 503, "not-ready", said, headers={"Retry-After": "1"})
+
+    async def on_http(request: Request, error: Exception) -> Response:
+        assert isinstance(error, HTTPException)
+        codes = {404: "not-found", 405: "method-not-allowed", 413: "too-large", 400: "malformed"}
+        code = codes.get(error.status_code, "invalid")
+        detail = f"There is nothing at {request.url.path}." if error.status_code == 404 else str(error.detail)
+        return problem(request, error.status_code, code, detail, headers=dict(error.headers or {}))
+
+    async def on_anything(request: Request, error: Exception) -> Response:
+        log.error("a request failed", path=request.url.path, exc_info=error)
+        said = "The server made a mistake; its log says more. Nothing was half done: you may try again."
+        return problem(request, 500, "internal", said)
+
+    app.add_exception_handler(Problem, on_problem)
+    app.add_exception_handler(Refused, on_refused)
+    app.add_exception_handler(RequestValidationError, on_invalid)
+    app.add_exception_handler(LogGap, on_gap)
+    app.add_exception_handler(TooLarge, on_large)
+    app.add_exception_handler(StoreUnavailable, on_unavailable)
+    app.add_exception_handler(HTTPException, on_http)
+    app.add_exception_handler(Exception, on_anything)

@@ -1,0 +1,98 @@
+"""All parts of a server, made once and handed to the routes."""
+
+import secrets
+import threading
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import structlog
+
+from api.settings import Settings
+from api.tokens import Tokens
+from controller.exchange import Exchange
+from controller.handle import By, Controller
+from controller.loop import Loop
+from controller.reading import Reader
+from eventstore.blobs import Blobs
+from eventstore.logs import FileLogs, Logs, TableLogs
+from eventstore.scalars import Scalars
+from eventstore.sql import SqlStore, open_store
+from projections.runner import Runner
+
+log = structlog.get_logger()
+QUEUES = ("default", "services")
+
+
+@dataclass(frozen=True)
+class Services:
+    settings: Settings
+    store: SqlStore
+    controller: Controller
+    exchange: Exchange
+    reader: Reader
+    projections: Runner
+    loop: Loop
+    logs: Logs
+    scalars: Scalars
+    blobs: Blobs
+    tokens: Tokens
+    admin_key: str
+    """What commands on this machine show to act through this server: lies in the data folder, mode 0600."""
+    closing: threading.Event
+
+    @property
+    def ready(self) -> bool:
+        """Whether work can be taken: the log can be read, and nothing is closing."""
+        try:
+            self.store.head()
+        except Exception as error:
+            log.warning("not ready", error=str(error))
+            return False
+        return not self.closing.is_set()
+
+    def start(self) -> None:
+        for name in QUEUES:
+            self.controller.create_queue(name, By(actor="server"))
+        self.projections.start()
+        self.loop.start()
+
+    def close(self) -> None:
+        self.closing.set()
+        self.loop.stop()
+        self.projections.stop()
+        self.store.close()
+
+
+def open_services(settings: Settings) -> Services:
+    """Open the store and wire everything to it; nothing runs before `start`. Raises eventstore.errors.CannotOpen."""
+    settings.data.mkdir(parents=True, exist_ok=True)
+    store = open_store(settings.url, owner=settings.address)
+    controller = Controller(store, lease=settings.lease)
+    shared = store.database.shared
+    return Services(
+        settings=settings,
+        store=store,
+        controller=controller,
+        exchange=Exchange(controller),
+        reader=Reader(store),
+        projections=Runner(store),
+        loop=Loop(controller),
+        logs=TableLogs(store.database) if shared else FileLogs(settings.data / "logs"),
+        scalars=Scalars(store.database),
+        blobs=Blobs(settings.data / "blobs", most_bytes=settings.most_artifact_bytes),
+        tokens=Tokens(store.database, clock=time.monotonic),
+        admin_key=admin_key(settings.data),
+        closing=threading.Event(),
+    )
+
+
+def admin_key(data: Path) -> str:
+    """The key of this data folder, made when there is none."""
+    path = data / "admin.key"
+    if not path.exists():
+        fresh = path.with_suffix(".new")
+        fresh.touch(mode=0o600)
+        fresh.write_text(secrets.token_hex(32))
+        fresh.rename(path)
+    return path.read_text().strip()

@@ -1,0 +1,42 @@
+"""What a server is told at its start: flags, else the environment (FOLDLINE_SERVER_...), else these defaults."""
+
+from ipaddress import ip_address
+from pathlib import Path
+
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class Settings(BaseSettings):
+    model_config = SettingsConfigDict(env_prefix="FOLDLINE_SERVER_", extra="forbid")
+
+    db: str = ""
+    data: Path = Path.home() / ".foldline" / "server"
+    host: str = "127.0.0.1"
+    port: int = 8420
+    lease: float = 10.0
+    """Seconds an agent may be silent before it counts as lost."""
+    most_json_bytes: int = 64 * 1024 * 1024
+    """The largest JSON body."""
+    most_artifact_bytes: int = 20 * 1024 * 1024 * 1024
+    """The largest artifact."""
+    most_log_bytes: int = 1024 * 1024
+    """The largest piece of a log in one request."""
+
+    @property
+    def url(self) -> str:
+        """The database's address."""
+        return self.db or f"sqlite:///{(self.data / 'foldline.db').absolute()}"
+
+    @property
+    def address(self) -> str:
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"http://{host}:{self.port}"
+
+    @property
+    def is_loopback(self) -> bool:
+        if self.host == "localhost":
+            return True
+        try:
+            return ip_address(self.host).is_loopback
+        except ValueError:
+            return False

@@ -1,0 +1,50 @@
+"""How values look on the wire: times, positions, ETags."""
+
+from datetime import UTC, datetime, timedelta
+
+from domain.refused import Invalid
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def time_text(at: int | None) -> str | None:
+    """Microseconds since 1970 as RFC 3339 in UTC with six decimals; None stays None."""
+    if at is None:
+        return None
+    return (_EPOCH + timedelta(microseconds=at)).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+def time_from(text: str) -> int:
+    """Microseconds since 1970. Raises Invalid."""
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        raise Invalid(f"{text!r} is no time: write it like 2026-01-31T12:00:00Z.") from None
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=UTC)
+    return (moment - _EPOCH) // timedelta(microseconds=1)
+
+
+def position_text(position: int, shard: int = 0) -> str:
+    """A position of the log, opaque to clients."""
+    return f"{shard}-{position}"
+
+
+def position_from(text: str) -> int:
+    """Raises Invalid."""
+    shard, dash, position = text.partition("-")
+    if not (dash and shard == "0" and position.isdigit()):
+        raise Invalid(f"{text!r} is no position of this log: use one that it gave out.")
+    return int(position)
+
+
+def etag(version: int) -> str:
+    return f'"{version}"'
+
+
+def version_from_etag(text: str) -> int:
+    """Raises Invalid."""
+    bare = text.strip().removeprefix("W/").strip('"')
+    if not bare.isdigit():
+        raise Invalid(f'If-Match takes an ETag that this server gave out, such as "12", not {text!r}.', "If-Match")
+    return int(bare)
