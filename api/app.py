@@ -1,6 +1,6 @@
-"""The application: routes wired to services. Nothing happens on import; whoever calls `create_app` owns the services."""
+"""The application: routes wired to services. Nothing happens on import; who calls `create_app` owns the services."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 
 from fastapi import Depends, FastAPI
@@ -8,25 +8,44 @@ from starlette.concurrency import run_in_threadpool
 
 from api import errors
 from api.asking import actor_of
+from api.documented import describe, problems
 from api.limits import Limits
-from api.routes import agents, blobs, events, health, pipelines, projections, queues, runs, tasks
+from api.live import Bells
+from api.routes import (
+    admin,
+    agents,
+    artifacts,
+    blobs,
+    events,
+    health,
+    history,
+    logs,
+    pipelines,
+    projections,
+    queues,
+    runs,
+    scalars,
+    tasks,
+    whoami,
+)
 from api.services import Services
+from api.version import VERSION
 from api.waiting import Waiting
-
-VERSION = "0.1.0"
 
 
 def create_app(services: Services) -> FastAPI:
     """The app over `services`, which its lifespan starts and closes."""
 
     @asynccontextmanager
-    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        waiting = app.state.waiting = Waiting(services.controller.signals)
-        await run_in_threadpool(services.start)
+    async def lifespan(app: FastAPI) -> AsyncGenerator[None]:
+        waiting = app.state.waiting = Waiting(services.controller)
+        bells = app.state.bells = Bells(services.controller.signals)
         try:
+            await run_in_threadpool(services.start)
             yield
         finally:
             waiting.close()
+            bells.close()
             await run_in_threadpool(services.close)
 
     app = FastAPI(
@@ -43,6 +62,9 @@ def create_app(services: Services) -> FastAPI:
     errors.install(app)
     app.add_middleware(Limits, settings=services.settings)
     app.include_router(health.router)
-    for part in (tasks, blobs, pipelines, runs, queues, agents, events, projections):
-        app.include_router(part.router, prefix="/api/v1", dependencies=[Depends(actor_of)])
+    of_tasks = (tasks, artifacts, logs, scalars, blobs)
+    for part in (*of_tasks, pipelines, runs, history, queues, agents, events, projections, whoami, admin):
+        router = part.router
+        app.include_router(router, prefix="/api/v1", dependencies=[Depends(actor_of)], responses=problems(401, 503))
+    app.openapi = lambda: describe(app)
     return app

@@ -1,4 +1,4 @@
-"""What a route knows of who asks: the services, the actor, the idempotency key, the version meant, the position seen."""
+"""What a route knows of who asks: services, actor, idempotency key, the version that is meant, the position seen."""
 
 import hmac
 import uuid
@@ -10,6 +10,7 @@ from starlette.concurrency import run_in_threadpool
 
 from api.errors import Problem
 from api.services import Services
+from api.settings import is_loopback
 from api.wire import etag, position_from, position_text, version_from_etag
 from controller.handle import Answer, By
 
@@ -26,15 +27,28 @@ Wired = Annotated[Services, Depends(services_of)]
 async def actor_of(request: Request, services: Wired) -> str:
     """Whose token it is. While the server has no tokens it listens on loopback only, and everybody is `local`."""
     scheme, _, secret = request.headers.get("authorization", "").partition(" ")
-    if scheme.lower() == "bearer" and hmac.compare_digest(secret.strip(), services.admin_key):
+    if scheme.lower() == "bearer" and hmac.compare_digest(secret.strip().encode(), services.admin_key.encode()):
         return "admin"
     if not await run_in_threadpool(services.tokens.needed):
+        _check_that_no_page_asks(request)
         return "local"
     name = await run_in_threadpool(services.tokens.name_of, secret.strip()) if scheme.lower() == "bearer" else None
     if name is None:
         said = "This server needs a token: send it as 'Authorization: Bearer ...', or set FOLDLINE_TOKEN."
         raise Problem(401, "unauthorized", said, {"WWW-Authenticate": "Bearer"})
     return name
+
+
+def _check_that_no_page_asks(request: Request) -> None:
+    """Refuse what a page of another site has a browser on this machine ask: nobody but this machine is trusted."""
+    origin = request.headers.get("origin")
+    ours = origin is None or origin == f"{request.url.scheme}://{request.url.netloc}"
+    if not (ours and is_loopback(request.url.hostname or "")):
+        said = (
+            "Without tokens this server answers only when asked as 127.0.0.1 or localhost, and no other site's page: "
+            "make a token with `foldline-server token create NAME`."
+        )
+        raise Problem(401, "unauthorized", said, {"WWW-Authenticate": "Bearer"})
 
 
 Actor = Annotated[str, Depends(actor_of)]

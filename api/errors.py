@@ -23,6 +23,7 @@ TYPE = "https://foldline.dev/problems/"
 TITLES = {
     "malformed": "The request cannot be read",
     "unauthorized": "A token is needed",
+    "forbidden": "This is not yours to do",
     "not-found": "There is no such thing",
     "method-not-allowed": "This address does not take this method",
     "refused": "The present state does not allow it",
@@ -30,6 +31,7 @@ TITLES = {
     "log-gap": "Bytes are missing before this offset",
     "stale-version": "It has changed since you looked",
     "too-large": "The request is too large",
+    "no-such-range": "The bytes asked for do not exist",
     "invalid": "The request makes no sense",
     "key-reused": "The idempotency key was used before",
     "projection-behind": "The list is not up to date yet",

@@ -1,9 +1,9 @@
 """How much a request may bring: refused before it is read, and while it is read when it lied about its length."""
 
+from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.settings import Settings
-from eventstore.blobs import TooLarge
 
 
 class Limits:
@@ -25,7 +25,8 @@ class Limits:
             message = await receive()
             read += len(message.get("body", b""))
             if read > most or (declared.isdigit() and int(declared) > most):
-                raise TooLarge(f"This request may bring {most:,} bytes at most.")
+                # The one kind of error that the framework lets through from the reading of a body.
+                raise HTTPException(413, f"This request may bring {most:,} bytes at most.")
             return message
 
         await self._app(scope, limited, send)

@@ -12,6 +12,8 @@ from domain.refused import Invalid
 from eventstore.dialects import Dialect
 from eventstore.schema import token as table
 
+# What the log calls those who act without a token: nobody may be taken for one of them.
+NOBODYS_NAMES = frozenset({"admin", "controller", "local", "server", "task"})
 FRESH_FOR = 2.0  # seconds: how long a token that another process made or removed may go unnoticed
 
 
@@ -28,6 +30,8 @@ class Tokens:
         """A new token under `name`. The only time that it can be seen. Raises Invalid."""
         if not name.strip() or len(name) > 200:
             raise Invalid("A token needs a name of 1 to 200 characters: whose is it?", "name")
+        if name in NOBODYS_NAMES or name.startswith("agent:"):
+            raise Invalid(f"{name!r} is what the server calls itself or an agent: choose another name.", "name")
         secret = f"fl_{secrets.token_urlsafe(32)}"
         with self._database.writing() as connection:
             if connection.execute(select(table.c.name).where(table.c.name == name)).first():

@@ -1,62 +1,163 @@
-"""Waiting without polling: routes sleep until a commit concerns them."""
+"""Waiting without polling: routes sleep until a commit concerns them, here or in another process."""
 
 import asyncio
-from collections.abc import Set
+from collections.abc import Generator, Set
+from contextlib import contextmanager
 
-from controller.signals import Signals
+import structlog
+from starlette.concurrency import run_in_threadpool
+
+from controller.handle import Controller
+
+log = structlog.get_logger()
+
+NOTHING: Set[str] = frozenset()
 
 
 class Waiter:
-    """One waiting request: set when one of its queues got work, its session has something to look at, or it must end."""
+    """A sleeping request. What woke it is only a hint: it looks at the state again."""
 
-    def __init__(self, queues: Set[str], session: str) -> None:
-        self.queues, self.session = queues, session
-        self.event = asyncio.Event()
+    def __init__(self, session: str = "", queues: Set[str] | None = NOTHING) -> None:
+        """`queues`: those whose work wakes it; None for all there are."""
+        self.session, self.queues = session, queues
+        self.called = False
+        """Whether it was woken for its session's own sake: something it holds is to stop, or the session is over."""
         self.ended = False
+        """Whether it must answer with what it has."""
+        self._event = asyncio.Event()
 
-    async def wait(self, seconds: float) -> bool:
-        """False when nothing happened in that time."""
+    async def wait(self, seconds: float | None) -> bool:
+        """Whether it was woken within that time."""
         try:
-            await asyncio.wait_for(self.event.wait(), seconds)
+            async with asyncio.timeout(seconds):
+                await self._event.wait()
         except TimeoutError:
             return False
-        self.event.clear()
+        self._event.clear()
         return True
+
+    def wake(self) -> None:
+        self._event.set()
+
+    def end(self) -> None:
+        self.ended = True
+        self._event.set()
 
 
 class Waiting:
-    """The waiting exchanges of this process, one per session: a newer one ends the older one's wait."""
+    """The sleeping requests of this process. All methods but `close` are for its event loop."""
 
-    def __init__(self, signals: Signals) -> None:
+    def __init__(self, controller: Controller) -> None:
+        self._controller = controller
         self._loop = asyncio.get_running_loop()
-        self._waiters: dict[str, Waiter] = {}
-        self._end = signals.listen(self._signalled)
+        self._exchanges: dict[str, Waiter] = {}
+        self._told: dict[str, Set[tuple[str, int]]] = {}
+        self._others: set[Waiter] = set()
+        self._followers: set[Waiter] = set()
+        self._closed = False
+        self._growing = False  # a look at how far the log has grown is under way to the loop
+        self._head = 0
+        self._catching_up: asyncio.Task[None] | None = None
+        self._unsubscribe = (controller.signals.listen(self._signalled), controller.store.subscribe(self._grown))
 
-    def begin(self, queues: Set[str], session: str) -> Waiter:
+    @contextmanager
+    def exchange(self, session: str) -> Generator[Waiter]:
+        """Begin before the first look, or what happens after it goes unnoticed. Ends the session's older wait."""
         self.end_session(session)
-        waiter = self._waiters[session] = Waiter(queues, session)
-        return waiter
+        waiter = self._exchanges[session] = self._new(session, None)
+        try:
+            yield waiter
+        finally:
+            if self._exchanges.get(session) is waiter:
+                del self._exchanges[session]
 
     def end_session(self, session: str) -> None:
-        if (older := self._waiters.pop(session, None)) is not None:
-            older.ended = True
-            older.event.set()
+        """End the wait of the session's exchange: there is a newer one."""
+        if (older := self._exchanges.pop(session, None)) is not None:
+            older.end()
 
-    def done(self, waiter: Waiter) -> None:
-        if self._waiters.get(waiter.session) is waiter:
-            del self._waiters[waiter.session]
+    def untold(self, agent_id: str, stops: Set[tuple[str, int]]) -> bool:
+        """Whether one of these attempts is to stop without the agent having been told by its last answer."""
+        return not stops <= self._told.get(agent_id, frozenset())
+
+    def tell(self, agent_id: str, stops: Set[tuple[str, int]]) -> None:
+        if stops:
+            self._told[agent_id] = stops
+        else:
+            self._told.pop(agent_id, None)
+
+    @contextmanager
+    def following(self) -> Generator[Waiter]:
+        """One who is woken each time the log has grown."""
+        waiter = self._new()
+        self._followers.add(waiter)
+        try:
+            yield waiter
+        finally:
+            self._followers.discard(waiter)
+
+    @contextmanager
+    def pausing(self) -> Generator[Waiter]:
+        """One whom nothing here wakes but the server's end."""
+        waiter = self._new()
+        self._others.add(waiter)
+        try:
+            yield waiter
+        finally:
+            self._others.discard(waiter)
 
     def close(self) -> None:
-        self._end()
-        for session in list(self._waiters):
-            self.end_session(session)
+        """End all waits, and those that begin from now on. May be called from any thread, and again."""
+        for unsubscribe in self._unsubscribe:
+            unsubscribe()
+        if not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(self._end_all)
+
+    def _new(self, session: str = "", queues: Set[str] | None = NOTHING) -> Waiter:
+        waiter = Waiter(session, queues)
+        if self._closed:
+            waiter.end()
+        return waiter
+
+    def _end_all(self) -> None:
+        self._closed = True
+        for waiter in (*self._exchanges.values(), *self._followers, *self._others):
+            waiter.end()
 
     def _signalled(self, queues: Set[str], sessions: Set[str]) -> None:
         # Called in whichever thread committed.
-        if not self._loop.is_closed():
-            self._loop.call_soon_threadsafe(self._wake, set(queues), set(sessions))
+        if self._exchanges and not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(self._wake_exchanges, set(queues), set(sessions))
 
-    def _wake(self, queues: Set[str], sessions: Set[str]) -> None:
-        for waiter in self._waiters.values():
-            if waiter.session in sessions or waiter.queues & queues:
-                waiter.event.set()
+    def _wake_exchanges(self, queues: Set[str], sessions: Set[str]) -> None:
+        for waiter in self._exchanges.values():
+            if waiter.session in sessions:
+                waiter.called = True
+                waiter.wake()
+            elif queues and (waiter.queues is None or waiter.queues & queues):
+                waiter.wake()
+
+    def _grown(self, shard: int, head: int) -> None:
+        # Called in whichever thread saw it. Of what comes while one call is on its way to the loop, it sees the last.
+        self._head = max(self._head, head)
+        wanted = self._followers or self._controller.state.behind(head)
+        if wanted and not self._growing and not self._loop.is_closed():
+            self._growing = True
+            self._loop.call_soon_threadsafe(self._look)
+
+    def _look(self) -> None:
+        self._growing = False
+        for waiter in self._followers:
+            waiter.wake()
+        idle = self._catching_up is None or self._catching_up.done()
+        if idle and not self._closed and self._controller.state.behind(self._head):
+            self._catching_up = self._loop.create_task(self._catch_up())
+
+    async def _catch_up(self) -> None:
+        """Another process wrote: read on, so that its work is seen by those who wait here."""
+        while self._controller.state.behind(self._head) and not self._closed:
+            try:
+                await run_in_threadpool(self._controller.catch_up)
+            except Exception as error:
+                log.warning("cannot read what other processes wrote", position=self._head, error=str(error))
+                return

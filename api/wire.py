@@ -1,10 +1,24 @@
-"""How values look on the wire: times, positions, ETags."""
+"""How values look on the wire: JSON, times, positions, ETags."""
 
 from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import msgspec
+from fastapi import Response
 
 from domain.refused import Invalid
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+MOST_DIGITS = 18  # of a count that fits into a database's column
+
+
+class JsonResponse(Response):
+    """Plain data as JSON. The response model of a route that answers this describes, and a test holds it to that."""
+
+    media_type = "application/json"
+
+    def render(self, content: Any) -> bytes:
+        return msgspec.json.encode(content)
 
 
 def time_text(at: int | None) -> str | None:
@@ -33,7 +47,7 @@ def position_text(position: int, shard: int = 0) -> str:
 def position_from(text: str) -> int:
     """Raises Invalid."""
     shard, dash, position = text.partition("-")
-    if not (dash and shard == "0" and position.isdigit()):
+    if not (dash and shard == "0" and position.isascii() and position.isdigit() and len(position) <= MOST_DIGITS):
         raise Invalid(f"{text!r} is no position of this log: use one that it gave out.")
     return int(position)
 
@@ -45,6 +59,6 @@ def etag(version: int) -> str:
 def version_from_etag(text: str) -> int:
     """Raises Invalid."""
     bare = text.strip().removeprefix("W/").strip('"')
-    if not bare.isdigit():
+    if not (bare.isascii() and bare.isdigit() and len(bare) <= MOST_DIGITS):
         raise Invalid(f'If-Match takes an ETag that this server gave out, such as "12", not {text!r}.', "If-Match")
     return int(bare)

@@ -12,6 +12,7 @@ from domain.agent import Agent
 from domain.content import Content
 from domain.ids import agent_id as id_of_agent
 from domain.ids import task_stream
+from domain.lifecycle import words
 from domain.refused import Invalid, Refused, Unknown
 from domain.task import Task
 from eventstore.store import Append, Delete
@@ -114,12 +115,13 @@ class Exchange:
             answer = Exchanged()
             for report in reports:
                 answer.receipts.append(_take_report(unit, session, report))
-            self._renew(unit, agent, held)
-            answer.stop = _to_stop(unit, session, held, reports)
             named = {one.task_id for one in held} | {one.task_id for one in reports}
-            lost_on_the_way = [known for known in unit.state.held.get(session, {}) if known not in named]
-            for task_id in lost_on_the_way:
-                answer.claims.append(self._claim(unit, unit.task(task_id)))
+            known = unit.state.held.get(session, {})
+            lost_on_the_way = [Held(task_id, attempt) for task_id, attempt in known.items() if task_id not in named]
+            self._renew(unit, agent, [*held, *lost_on_the_way])
+            answer.stop = _to_stop(unit, session, held, reports)
+            for lost in lost_on_the_way:
+                answer.claims.append(self._claim(unit, unit.task(lost.task_id)))
             while len(answer.claims) < free and (task_id := _next(unit, agent)) is not None:
                 answer.claims.append(self._start(unit, agent, task_id))
             answer.position = unit.append.head
@@ -157,10 +159,11 @@ class Exchange:
             task = unit.task(task_id)
             if not task.held_by(session, attempt):
                 raise Refused(
-                    f"Attempt {attempt} of task {task.name!r} is over: the task is {task.status}, "
+                    f"Attempt {attempt} of task {task.name!r} is over: the task is {words(task.status)}, "
                     f"attempt {task.attempt}. This process should end."
                 )
-            unit.append.add([], [lease_row(task_stream(task_id), attempt, "", session, lease, unit.append.now)])
+            holder = task.attempts[-1].agent_id
+            unit.renew([lease_row(task_stream(task_id), attempt, holder, session, lease, unit.append.now)])
             return task
 
         return self._run("", job)
@@ -190,7 +193,7 @@ class Exchange:
         for one in held:
             if known.get(one.task_id) == one.attempt:
                 rows.append(lease_row(task_stream(one.task_id), one.attempt, agent.id, agent.session, lease, now))
-        unit.append.add([], rows)
+        unit.renew(rows)
 
     def _start(self, unit: Unit, agent: Agent, task_id: str) -> Claim:
         command = tasks.StartTask(agent_id=agent.id, session=agent.session, host=agent.host)
@@ -254,7 +257,7 @@ def _to_stop(unit: Unit, session: str, held: Sequence[Held], reports: Sequence[R
             found.append(Stop(one.task_id, one.attempt, "there is no such task", True))
             continue
         if not task.held_by(session, one.attempt):
-            ended = f"attempt {one.attempt} is over: the task is {task.status.replace('_', ' ')}"
+            ended = f"attempt {one.attempt} is over: the task is {words(task.status)}"
             found.append(Stop(one.task_id, one.attempt, ended, True))
         elif task.stop_requested:
             found.append(Stop(one.task_id, one.attempt, task.stop_reason, False))

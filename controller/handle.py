@@ -80,8 +80,8 @@ class Controller:
     def __init__(self, store: Store, *, lease: float = 10.0) -> None:
         """`lease`: seconds that an agent may be silent before it counts as lost."""
         self.store, self.lease = store, lease
-        self.state = State()
         self.signals = Signals()
+        self.state = State(self.signals)
 
     # Tasks
 
@@ -89,8 +89,7 @@ class Controller:
         """`created.content` is filled in here."""
 
         def job(unit: Unit) -> Answer:
-            full = replace(created, content=unit.keep(content))
-            return _task_done(unit, _record(unit, by.id_for("task", task_id), full))
+            return _task_done(unit, _created(unit, by.id_for("task", task_id), created, content))
 
         return self._do(by, job, _by_kind("task-"))
 
@@ -117,14 +116,14 @@ class Controller:
                 name=name or f"Clone of {old.name}",
                 project=project or old.project,
                 type=old.type,
-                content=unit.keep(content),
+                content="",
                 parent=parent or old.parent or old.id,
                 origin=origin,
                 cloned_from=old.id,
-                on_lost="requeue",
+                on_lost=old.on_lost,
                 max_attempts=old.max_attempts,
             )
-            return _task_done(unit, _record(unit, by.id_for("task", task_id), created))
+            return _task_done(unit, _created(unit, by.id_for("task", task_id), created, content))
 
         return self._do(by, job, _by_kind("task-"))
 
@@ -167,6 +166,7 @@ class Controller:
 
         def job(unit: Unit) -> Answer:
             pipelines.checked(definition)
+            _templates(unit, definition)
             pipeline = _register(unit, definition)
             return Answer(pipeline.id, pipeline.version, unit.append.head)
 
@@ -194,6 +194,10 @@ class Controller:
 
     # How
 
+    def catch_up(self) -> None:
+        """Take in what other processes have written, and wake whom it concerns."""
+        self.store.append(self.state.open).result()
+
     def _do(self, by: By, job: Callable[[Unit], Answer], rebuilt: Callable[[Sequence[Recorded]], Answer]) -> Answer:
         """Do it once: a repeat under the same key gets the first answer, rebuilt from the events it left."""
 
@@ -218,9 +222,14 @@ class Controller:
         return answer
 
 
+def _created(unit: Unit, task_id: str, command: tasks.TaskCreated, content: Content) -> Task:
+    # Decided before its content is kept: a refusal after something was added would throw the whole batch away.
+    tasks.decide(command, Task(id=task_id))
+    return unit.task_event(task_id, replace(command, content=unit.keep(content)))
+
+
 def _record(unit: Unit, task_id: str, command: tasks.TaskCommand, *, lease: float = 0) -> Task:
-    new = isinstance(command, tasks.TaskCreated)
-    task = Task(id=task_id) if new else unit.task(task_id)
+    task = unit.task(task_id)
     for event in tasks.decide(command, task):
         task = unit.task_event(task_id, event, lease=lease)
     return task
@@ -251,7 +260,7 @@ def _register(unit: Unit, definition: Definition) -> pipelines.Pipeline:
 
 
 def _submit(unit: Unit, run_id: str, asked: Submission) -> None:
-    definition, pipeline = _what_to_run(unit, asked)
+    definition = _what_to_run(unit, asked)
     for queue in sorted({asked.queue} if asked.queue else pipelines.literal_queues(definition)):
         _known_queue(unit, queue)
     given = dict(asked.parameters or {})
@@ -259,7 +268,10 @@ def _submit(unit: Unit, run_id: str, asked: Submission) -> None:
     if unknown := [name for name in given if name not in known]:
         has = ", ".join(known) or "none"
         raise Invalid(f"The pipeline has no parameter {unknown[0]!r}; it has: {has}.", f"parameters/{unknown[0]}")
-    pinned = _pinned(unit, definition)
+    templates = _templates(unit, definition)
+    # All that can be refused has been: from here on something is added, and a refusal would throw the batch away.
+    pipeline = _pipeline(unit, asked.pipeline_id) if asked.definition is None else _register(unit, definition)
+    pinned = _pinned(unit, definition, templates)
     number = pipeline.runs + 1
     unit.pipeline_event(pipeline, pipelines.PipelineSubmitted(run_id=run_id, number=number))
     digest = unit.keep(pinned)
@@ -283,37 +295,47 @@ def _submit(unit: Unit, run_id: str, asked: Submission) -> None:
         unit.run_event(run_id, runs.RunStarted())
 
 
-def _what_to_run(unit: Unit, asked: Submission) -> tuple[Definition, pipelines.Pipeline]:
+def _what_to_run(unit: Unit, asked: Submission) -> Definition:
     if asked.definition is not None:
-        definition = pipelines.checked(asked.definition)
-        return definition, _register(unit, definition)
-    if asked.pipeline_id is None:
+        return pipelines.checked(asked.definition)
+    return definition_from(unit.state.text(unit.append, _pipeline(unit, asked.pipeline_id).definition))
+
+
+def _pipeline(unit: Unit, pipeline_id: str | None) -> pipelines.Pipeline:
+    if pipeline_id is None:
         raise Invalid("Give a definition or a pipeline_id.", "definition")
-    pipeline = unit.state.pipeline(unit.append, asked.pipeline_id)
+    pipeline = unit.state.pipeline(unit.append, pipeline_id)
     if not pipeline.version:
-        raise Unknown(f"There is no pipeline {asked.pipeline_id}.")
-    return definition_from(unit.state.text(unit.append, pipeline.definition)), pipeline
+        raise Unknown(f"There is no pipeline {pipeline_id}.")
+    return pipeline
 
 
-def _pinned(unit: Unit, definition: Definition) -> Definition:
-    """`definition` with each step's template as it is now, by digest: what is edited later affects later runs."""
-    templates: dict[str, tuple[str, Task]] = {}
-
-    def pin(number: int, step: StepDefinition) -> StepDefinition:
-        if step.task is not None:
-            return replace(step, task=None, content=unit.keep(step.task))
+def _templates(unit: Unit, definition: Definition) -> dict[str, Task]:
+    """The template tasks of the steps, by id. Raises Invalid."""
+    templates: dict[str, Task] = {}
+    for number, step in enumerate(definition.steps):
         key = step.base_task_id or ""
-        if key not in templates:
+        if step.task is None and key not in templates:
             try:
-                template = unit.task(key)
+                templates[key] = unit.task(key)
             except Unknown:
                 said = f"Step {step.name!r}: there is no template task {key}."
                 raise Invalid(said, f"steps/{number}/base_task_id") from None
-            templates[key] = (unit.keep(unit.content_of(template)), template)
-        digest, template = templates[key]
-        return replace(step, content=digest, content_version=template.version, content_project=template.project)
+    return templates
 
-    return replace(definition, steps=[pin(number, step) for number, step in enumerate(definition.steps)])
+
+def _pinned(unit: Unit, definition: Definition, templates: Mapping[str, Task]) -> Definition:
+    """`definition` with each step's template as it is now, by digest: what is edited later affects later runs."""
+    digests = {key: unit.keep(unit.content_of(template)) for key, template in templates.items()}
+
+    def pin(step: StepDefinition) -> StepDefinition:
+        if step.task is not None:
+            return replace(step, task=None, content=unit.keep(step.task))
+        key = step.base_task_id or ""
+        template = templates[key]
+        return replace(step, content=digests[key], content_version=template.version, content_project=template.project)
+
+    return replace(definition, steps=[pin(step) for step in definition.steps])
 
 
 # Answers rebuilt from the events that a command left

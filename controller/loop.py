@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import structlog
 
-from controller.exchange import lose_attempt
+from controller.exchange import lose_attempt, lose_session
 from controller.handle import By, Controller
 from controller.unit import Unit
 from domain import agent as agents
@@ -45,20 +45,25 @@ class Loop:
             try:
                 self.once()
             except Exception:
-                self._begin_anew()
                 log.exception("the loop could not do its round and tries again")
-
-    def _begin_anew(self) -> None:
-        self._well_since = self._monotonic()
-        self._offset = None
 
     def once(self) -> int:
         """One round; how many leases were found to have run out."""
+        self._look_at_the_clock()
+        try:
+            return self._controller.store.append(self._judge).result()
+        except Exception:
+            self._well_since = self._monotonic()
+            self._offset = None
+            raise
+
+    def _look_at_the_clock(self) -> float:
+        """Now. Where too much time has passed since the last look, nobody could have reached this server meanwhile."""
         now = self._monotonic()
         if now - self._last > self._tick + self._controller.lease / 2:
-            self._well_since = now  # this process was paused: nobody could have reached it
+            self._well_since = now
         self._last = now
-        return self._controller.store.append(self._judge).result()
+        return now
 
     def _judge(self, append: Append) -> int:
         well_for = self._well_for(append.now)
@@ -69,12 +74,14 @@ class Loop:
         ]
         if not overdue:
             return 0
-        self._controller.state.open(append)
+        state = self._controller.state
+        state.open(append)
+        overdue = [row for row in overdue if row["stream"] not in state.renewed]
         return self._controller.at_work(append, BY, lambda unit: sum(_run_out(unit, row) for row in overdue))
 
     def _well_for(self, database_now: int) -> float:
         """For how many seconds this server could have been reached, by its own clock."""
-        now = self._monotonic()
+        now = self._look_at_the_clock()  # again: the database may have kept us waiting, and everybody else behind us
         offset = database_now / 1e6 - now
         if self._offset is not None and abs(offset - self._offset) > 1.0:
             self._well_since = now  # the database's clock was set: what it says about leases means nothing
@@ -91,6 +98,7 @@ def _run_out(unit: Unit, row: Row) -> int:
         if agent is not None and agent.session == session and agent.status == "online":
             reason = f"agent {agent.name} {silent}"
             unit.agent_event(agent, agents.AgentLost(session=session, reason=reason))
+            lose_session(unit, session, reason)  # the session is over, so nobody could report what it holds
         unit.append.add([], [Delete("lease", {"stream": stream})])
         return 1
     agent = unit.state.agents.get(str(row["agent_id"]))

@@ -1,6 +1,7 @@
 """One task or one run, always as of now: folded from its own events, and read on from where the last look ended."""
 
 import threading
+from bisect import bisect_left
 from collections.abc import Callable, Iterator
 from typing import TypeVar
 
@@ -81,18 +82,17 @@ class Reader:
             yield row, before, run
 
     def version_at(self, run_id: str, wanted: Callable[[Recorded], bool]) -> int:
-        """The last run version whose event is `wanted`; events are asked in order until one is not."""
-        version = 0
-        for row in self._store.run(run_id):
-            if not wanted(row):
-                break
-            version = row.run_version or 0
-        return version
+        """The last run version whose event is `wanted`, as all before it are and none after it; 0 when none is."""
 
-    def pipeline(self, pipeline_id: str) -> Pipeline:
-        """Raises Unknown."""
+        def unwanted(version: int) -> bool:
+            return not any(wanted(row) for row in self._store.run(run_id, after=version - 1, upto=version))
+
+        return bisect_left(range(1, self.run(run_id).version + 1), True, key=unwanted)
+
+    def pipeline(self, pipeline_id: str, *, upto: int | None = None) -> Pipeline:
+        """The pipeline now, or as it was at version `upto`. Raises Unknown."""
         found = Pipeline(id=pipeline_id)
-        for row in self._store.stream(f"pipeline-{pipeline_id}"):
+        for row in self._store.stream(f"pipeline-{pipeline_id}", limit=upto):
             found = pipelines.evolve(found, event_of(row), row.recorded_at)  # type: ignore[arg-type]
         if not found.version:
             raise Unknown(f"There is no pipeline {pipeline_id}.")

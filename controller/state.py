@@ -10,6 +10,7 @@ from typing import Generic, TypeVar
 
 from controller.formats import content_from, definition_from, event_of, fact_of
 from controller.ready import Item, Ready
+from controller.signals import Signals
 from domain import agent as agents
 from domain import pipeline as pipelines
 from domain import queue as queues
@@ -53,7 +54,10 @@ class Recent(Generic[T]):
 
 
 class State:
-    def __init__(self) -> None:
+    """`signals` learn what other processes wrote when it is read on; whoever writes here tells them by itself."""
+
+    def __init__(self, signals: Signals) -> None:
+        self._signals = signals
         self._batch: Append | None = None
         self._committed = True
         self.clear()
@@ -68,6 +72,7 @@ class State:
         self.agents: dict[str, Agent] = {}
         self.ready = Ready()
         self.held: dict[str, dict[str, int]] = {}  # {session: {task id: attempt}}
+        self.renewed: set[str] = set()  # whose leases this batch has put: `select` sees committed rows only
 
     def open(self, append: Append) -> None:
         """Make it current for the next command on `append`."""
@@ -75,17 +80,32 @@ class State:
             return
         if not self._committed:
             self.clear()  # the last batch has failed: what it left here never happened
-        self._batch, self._committed = append, False
-        append.on_commit(self._confirm)
+        self._committed = False  # until this batch has; also when it cannot be read on and stops half way
         for recent in (self.tasks, self.runs, self.pipelines, self.contents):
             recent.trim()
+        self.renewed.clear()
+        self._read_on_to(append)
+        self.position = append.head
+        append.on_commit(self._confirm)
+        self._batch = append
+
+    def _read_on_to(self, append: Append) -> None:
         behind = None if self.position is None else append.head - self.position
         if behind is None or behind < 0 or behind > MOST_EVENTS_TO_READ_ON:
             self._load(append)
+            self._signals.wake({queue for queue in self.queues if self.ready.length(queue)}, set(self.held))
         elif behind:
+            queues: set[str] = set()
+            sessions: set[str] = set()
             for row in append.read(after=self.position or 0, limit=behind):
+                self._note_whom_it_concerns(row, queues, sessions)
                 self._read_on(row)
-        self.position = append.head
+            self._signals.wake(queues, sessions)
+
+    def behind(self, head: int) -> bool:
+        """Whether the log, which has come to `head`, holds something that is not taken in yet. A look without the lock."""
+        position = self.position
+        return position is None or position < head
 
     def _confirm(self) -> None:
         self._committed = True
@@ -125,6 +145,17 @@ class State:
                 pass
         if row.run_id is not None and (run := self.runs.get(row.run_id)) is not None:
             self.runs.put(row.run_id, runs.evolve(run, fact_of(row)))
+
+    def _note_whom_it_concerns(self, row: Recorded, queues: set[str], sessions: set[str]) -> None:
+        kind, _, key = row.stream.partition("-")
+        if kind == "agent" and key in self.agents:
+            sessions.add(self.agents[key].session)  # it may be over
+        elif kind == "task":
+            event = event_of(row)
+            if isinstance(event, tasks.TaskEnqueued | tasks.TaskRequeued):
+                queues.add(event.queue)
+            elif isinstance(event, (tasks.TaskStopRequested, tasks.TaskReset, *tasks.ENDS)):
+                sessions.update(session for session, held in self.held.items() if key in held)
 
     def place(self, task_id: str, row: Recorded, event: object) -> None:
         """Keep the ready list and the list of who holds what true to an event of a task."""

@@ -93,10 +93,12 @@ class Unit:
 
     def task_event(self, task_id: str, event: TaskEvent, *, lease: float = 0) -> Task:
         """Record `event` on the task; when it belongs to a run, also what the run makes of it."""
-        task, row = self._record_task(task_id, event, self._meta, lease=lease)
-        if task.run_id is not None and row.run_version is not None:
-            fact = Fact(row.stream, event, row.recorded_at, row.run_version, task.step)
-            self._react(self.run(task.run_id), fact)
+        known = event if isinstance(event, tasks.TaskCreated) else self.state.task(self.append, task_id)
+        # Before the event is in the log: a run that is folded only now would take it in twice.
+        run = None if known.run_id is None else self.run(known.run_id)
+        _, row = self._record_task(task_id, event, self._meta, lease=lease)
+        if run is not None and row.run_version is not None:
+            self._react(run, Fact(row.stream, event, row.recorded_at, row.run_version, known.step))
         return self.state.task(self.append, task_id)
 
     def run_event(self, run_id: str, event: RunEvent, *, plan: Plan | None = None) -> Run:
@@ -115,11 +117,17 @@ class Unit:
         after = agents.evolve(agent, event, self.append.now)
         self._add(self._new(f"agent-{agent.id}", event, agent.status, after.status), new=not agent.version)
         self.state.agents[agent.id] = after
+        self.woken.sessions.add(agent.session)  # whatever happened to the agent, this session of it is over
         return after
 
     def pipeline_event(self, pipeline: pipelines.Pipeline, event: PipelineEvent) -> pipelines.Pipeline:
         row = self._add(self._new(f"pipeline-{pipeline.id}", event, "", ""), new=not pipeline.version)
         return self.state.pipelines.put(pipeline.id, pipelines.evolve(pipeline, event, row.recorded_at))
+
+    def renew(self, leases: Sequence[Put]) -> None:
+        """Put these leases anew, and let nobody judge them in this batch by what they were before."""
+        self.append.add([], leases)
+        self.state.renewed.update(str(lease.row["stream"]) for lease in leases)
 
     def finish(self) -> None:
         """Write the decision records, one for each run that something was decided for."""
@@ -166,11 +174,13 @@ class Unit:
         row = self._add(new, rows, new=new_task)
         self.state.tasks.put(task_id, after)
         self.state.place(task_id, row, event)
+        if isinstance(event, tasks.TaskStarted):
+            self.state.renewed.add(stream)
         self._wake(after, event)
         return after, row
 
     def _record_run(self, run: Run, decided: Decided, said: str) -> Recorded:
-        before, after = _states(run, decided)
+        before, after = states_of(run, decided)
         new = self._new(decided.stream, decided.event, before, after, run.id, decided.step, said)
         return self._add(new, new=isinstance(decided.event, RunCreated))
 
@@ -261,7 +271,7 @@ _RUN_STATES = {
 }
 
 
-def _states(run: Run, decided: Decided) -> tuple[str, str]:
+def states_of(run: Run, decided: Decided) -> tuple[str, str]:
     """Where an event of the run's own stream leads from and to: the step's status for a step's, else the run's."""
     match decided.event:
         case runs.StepSkipped(step=step):

@@ -6,14 +6,16 @@ from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import Any
 
-from controller.formats import CODEC, fact_of
+from controller.formats import CODEC, event_of, fact_of, meta_of
 from controller.reading import Reader
 from controller.state import plan_of
-from controller.unit import CODE, output_line
+from controller.unit import CODE, output_line, states_of
 from domain import run as runs
 from domain import task as tasks
+from domain.refused import Unknown
 from domain.run import Decided, Fact, Run
 from domain.task import Task
+from eventstore.codec import digest
 from eventstore.leaf import leaf_hash
 from eventstore.store import Recorded, Row, Store
 
@@ -50,14 +52,18 @@ def verify_run(store: Store, run_id: str, *, decide: Decide = runs.decide) -> Ve
     What depends on the history is compared up to the first difference: after it everything would differ.
     """
     found = Verified(run_id)
-    rows = [row for row, _ in Reader(store).facts(run_id)]
+    rows = list(store.run(run_id))
+    if not rows:
+        raise Unknown(f"There is no run {run_id}.")
     found.events = len(rows)
     for check in (_leaves(rows), _versions(rows)):
         for difference in check:
             found.differences.append(difference)
             break
-    if not found.differences:
-        _Again(store, run_id, decide, found).go(rows)
+    if found.ok:  # else it may not even be possible to read the events
+        found.differences += _contents(store, rows[0])
+    if found.ok:
+        _Again(store, rows, decide, found).go()
         found.differences += _work(store, rows)
     del found.differences[MOST_DIFFERENCES:]
     return found
@@ -87,33 +93,63 @@ def _versions(rows: Sequence[Recorded]) -> Iterator[Difference]:
             )
 
 
+def _contents(store: Store, first: Recorded) -> Iterator[Difference]:
+    """What the run has pinned: each text must still have the hash that is its name."""
+    event = event_of(first)
+    if not isinstance(event, runs.RunCreated):
+        return
+    for name in (event.definition, *event.contents):
+        text = store.content(name)
+        if text is None:
+            yield Difference("events", f"content {name}", name, None, "the content that the run has pinned is missing")
+        elif digest(text) != name:
+            said = "the content was changed after it was written: its hash is another"
+            yield Difference("events", f"content {name}", name, digest(text), said)
+
+
+def _went_on(store: Store, rows: Sequence[Recorded]) -> bool:
+    """Whether the run has gone on since its `rows` were read: what is read now is of another moment."""
+    last = rows[-1]
+    return next(iter(store.run(str(last.run_id), after=last.run_version or 0)), None) is not None
+
+
 class _Again:
     """Decides the history once more: causes are taken from the record, what follows from them must be in it."""
 
-    def __init__(self, store: Store, run_id: str, decide: Decide, found: Verified) -> None:
-        self._store, self._run_id, self._decide, self._found = store, run_id, decide, found
-        self._kept = {int(row["from_version"] or 0): row for row in store.select("decision", run_id=run_id)}
-        self._states: dict[str, str] = {}
+    def __init__(self, store: Store, rows: Sequence[Recorded], decide: Decide, found: Verified) -> None:
+        self._store, self._rows, self._decide, self._found = store, rows, decide, found
+        self._kept = {int(row["from_version"] or 0): row for row in store.select("decision", run_id=found.run_id)}
+        self._tasks: dict[str, Task] = {}
         self._open: tuple[int, int, Any] | None = None
 
-    def go(self, rows: Sequence[Recorded]) -> None:
-        left = deque(rows)
-        first = fact_of(rows[0])
+    def go(self) -> None:
+        left = deque(self._rows)
+        first = fact_of(left[0])
         if not isinstance(first.event, runs.RunCreated):
-            self._differs("events", _where(rows[0]), "RunCreated", rows[0].type, "the run does not begin with itself")
+            self._differs("events", _where(left[0]), "RunCreated", left[0].type, "the run does not begin with itself")
             return
         plan = plan_of(first.event.definition, Reader(self._store).text)
-        run = Run(id=self._run_id, plan=plan)
+        run = Run(id=self._found.run_id, plan=plan)
         while left and self._found.ok:
             run = self._one(run, left)
         if self._found.ok:
             self._close()
-            for version in self._kept:
+            self._left_over(run.version)
+
+    def _left_over(self, last: int) -> None:
+        """Records of decisions that nobody made; those after the `last` event belong to what we have not read."""
+        went_on = any(version > last for version in self._kept) and _went_on(self._store, self._rows)
+        for version in self._kept:
+            if version <= last or not went_on:
                 self._differs("decisions", f"decision from {version}", None, version, "nothing was decided there")
 
     def _one(self, run: Run, left: deque[Recorded]) -> Run:
         """Take one cause off the history and all that follows from it; the run after that."""
         cause = left.popleft()
+        if (since := meta_of(cause).get("cause")) is not None:
+            said = f"the event followed from event {since} when that was decided, and does not follow from it now"
+            self._differs("events", _where(cause), None, [cause.stream, cause.type, cause.data], said)
+            return run
         run = self._take(run, cause)
         undecided = deque([fact_of(cause)])
         while undecided:
@@ -134,13 +170,19 @@ class _Again:
     def _take(self, run: Run, row: Recorded) -> Run:
         """Evolve the run, and hold the states that the event says it led from and to against the fold."""
         fact = fact_of(row)
-        after = runs.evolve(run, fact)
-        if row.stream.startswith("task-") and self._states.get(row.stream, "absent") != row.from_state:
-            expected = self._states.get(row.stream, "absent")
-            self._differs("events", _where(row), expected, row.from_state, "the event starts from another state")
-        if row.to_state is not None and row.stream.startswith("task-"):
-            self._states[row.stream] = row.to_state
-        return after
+        before, after = self._task_states(row, fact) or states_of(run, Decided(row.stream, fact.event, fact.step))
+        if (row.from_state, row.to_state) != (before, after):
+            said = "the event led from and to other states than it says"
+            self._differs("events", _where(row), [before, after], [row.from_state, row.to_state], said)
+        return runs.evolve(run, fact)
+
+    def _task_states(self, row: Recorded, fact: Fact) -> tuple[str, str] | None:
+        kind, _, task_id = row.stream.partition("-")
+        if kind != "task":
+            return None
+        before = self._tasks.get(task_id, Task(id=task_id))
+        after = self._tasks[task_id] = tasks.evolve(before, fact.event, fact.at)  # type: ignore[arg-type]
+        return before.status, after.status
 
     def _matches(self, expected: Decided, left: deque[Recorded], cause: Recorded) -> bool:
         kind, schema, data = CODEC.encode(expected.event)
@@ -158,11 +200,16 @@ class _Again:
 
     def _begin(self, cause: Recorded) -> None:
         version = cause.run_version or 0
-        if self._open is not None and self._open[0] == version:
-            return
-        if version in self._kept or self._open is None:
+        if self._open is None or not self._covers(self._open[0], version):
             self._close()
             self._open = (version, version, sha256())
+
+    def _covers(self, first: int, version: int) -> bool:
+        """Whether the decision from `first` is also that about `version`: one append may bring several causes."""
+        if version == first:
+            return True
+        kept = self._kept.get(first)
+        return version not in self._kept and kept is not None and version <= int(kept["upto_version"] or 0)
 
     def _hash(self, one: Decided, row: Recorded) -> None:
         assert self._open is not None
@@ -193,12 +240,10 @@ class _Again:
 
 def _work(store: Store, rows: Sequence[Recorded]) -> Iterator[Difference]:
     """The work rows that a fold of the run's tasks makes, against those there are."""
-    run_id = rows[0].run_id
     expected = {str(row["task_id"]): row for row in work_rows(rows)}
-    found: Mapping[str, Row] = {str(row["task_id"]): dict(row) for row in store.select("work", run_id=run_id)}
-    head = rows[-1].run_version or 0
-    if next(iter(store.run(str(run_id), after=head)), None) is not None:
-        return  # the run went on meanwhile: its work rows are those of another moment
+    found: Mapping[str, Row] = {str(row["task_id"]): dict(row) for row in store.select("work", run_id=rows[0].run_id)}
+    if expected == found or _went_on(store, rows):
+        return
     for task_id in sorted(expected.keys() | found.keys()):
         want, have = expected.get(task_id), found.get(task_id)
         if want != have:
@@ -216,7 +261,7 @@ def work_rows(rows: Sequence[Recorded]) -> list[Row]:
         if not row.stream.startswith("task-"):
             continue
         task_id = row.stream.removeprefix("task-")
-        event: Any = fact_of(row).event
+        event: Any = event_of(row)
         before = folded.get(task_id, Task(id=task_id))
         task = folded[task_id] = tasks.evolve(before, event, row.recorded_at)
         if isinstance(event, tasks.TaskEnqueued | tasks.TaskRequeued):

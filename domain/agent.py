@@ -79,8 +79,13 @@ def evolve(agent: Agent, event: AgentEvent, at: int) -> Agent:
                 registered_at=at,
             )
         case AgentLeft():
-            return replace(agent, version=version, status="left")
+            return replace(agent, version=version, status=_unless_newer(agent, event.session, "left"))
         case AgentLost():
-            return replace(agent, version=version, status="lost")
+            return replace(agent, version=version, status=_unless_newer(agent, event.session, "lost"))
         case _:
             assert_never(event)
+
+
+def _unless_newer(agent: Agent, session: str, status: str) -> str:
+    """What the end of an older session means for the agent: nothing."""
+    return status if session == agent.session else agent.status

@@ -4,9 +4,10 @@ The fields are those of a ClearML task, so that nothing of theirs is lost in our
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, fields, is_dataclass, replace
 from typing import Any, cast
 
+from domain.references import as_text
 from domain.refused import Invalid
 
 Json = None | bool | int | float | str | Sequence["Json"] | Mapping[str, "Json"]
@@ -96,6 +97,9 @@ class Overrides:
 NONE = Overrides()
 SECTIONS = {"script": Script, "container": Container}
 PLAIN_FIELDS = ("comment", "type", "output_destination", "tags", "system_tags")
+LISTS = ("tags", "system_tags", "script.returns", "script.arguments")
+MAPPINGS = ("script.requirements",)
+OPTIONAL = ("script.source", "script.module", "script.function")
 
 
 def edited(content: Content, edit: Edit) -> Content:
@@ -142,7 +146,6 @@ def split_parameter(path: str) -> tuple[str, str]:
 # ClearML's names of the same fields.
 _ALIASES = {
     "script.version_num": "script.commit",
-    "script.requirements.pip": "script.requirements",
     "container.docker_cmd": "container.image",
     "execution.docker_cmd": "container.image",
     "output.destination": "output_destination",
@@ -152,23 +155,38 @@ _ALIASES = {
 def check_field(path: str) -> str:
     """The canonical form of a task field that can be overridden. Raises Invalid, naming those there are."""
     path = _ALIASES.get(path, path)
-    section, dot, name = path.partition(".")
-    if section in SECTIONS and dot and name.split(".")[0] in {f.name for f in fields(SECTIONS[section])}:
+    known = [*PLAIN_FIELDS, *(f"{section}.{f.name}" for section, kind in SECTIONS.items() for f in fields(kind))]
+    # Only a mapping can be changed in part.
+    mapping, _, key = path.rpartition(".")
+    if path in known or (mapping in MAPPINGS and key):
         return path
-    if path in PLAIN_FIELDS:
-        return path
-    known = [f"{s}.{f.name}" for s, kind in SECTIONS.items() for f in fields(kind)]
-    raise Invalid(f"A task has no field {path!r} to override: choose from {', '.join([*PLAIN_FIELDS, *known])}.")
+    raise Invalid(f"A task has no field {path!r} to override: choose from {', '.join(known)}.")
 
 
 def field_of(content: Content, path: str) -> Any:
-    """The value of a dotted field such as `script.branch`. Raises LookupError when there is none."""
-    value: Any = content
-    for part in _ALIASES.get(path, path).split("."):
-        try:
-            value = cast(Any, value[part] if isinstance(value, Mapping) else getattr(value, part))
-        except AttributeError:
-            raise LookupError(path) from None
+    """The value of a dotted field such as `script.branch`, as plain JSON. Raises LookupError when there is none."""
+    return inside(content, _ALIASES.get(path, path).split("."))
+
+
+def inside(value: Any, path: Sequence[str]) -> Any:
+    """What lies in `value` under the names of `path`, as plain JSON. Raises LookupError when there is nothing."""
+    for name in path:
+        value = _named(value)[name]
+    return _plain(value)
+
+
+def _named(value: Any) -> Mapping[str, Any]:
+    """What `value` has by name. Fields only: other attributes are Python's, and not data."""
+    if is_dataclass(value):
+        return {f.name: getattr(value, f.name) for f in fields(value)}
+    return cast(Mapping[str, Any], value) if isinstance(value, Mapping) else {}
+
+
+def _plain(value: Any) -> Any:
+    if is_dataclass(value) or isinstance(value, Mapping):
+        return {name: _plain(inner) for name, inner in _named(value).items()}
+    if isinstance(value, list | tuple):
+        return [_plain(inner) for inner in cast(Sequence[Any], value)]
     return value
 
 
@@ -176,14 +194,24 @@ def _with_field(content: Content, path: str, value: Any) -> Content:
     path = check_field(path)
     section, dot, name = path.partition(".")
     if not dot:
-        return replace(content, **{section: value})
+        return replace(content, **{section: _fitting(path, value)})
     part = getattr(content, section)
     name, dot, key = name.partition(".")
-    if dot:
-        value = {**getattr(part, name), key: value}
-    elif name == "requirements" and not isinstance(value, Mapping):
-        value = {"pip": value}
+    value = {**getattr(part, name), key: value} if dot else _fitting(path, value)
     return replace(content, **{section: replace(part, **{name: value})})
+
+
+def _fitting(path: str, value: Any) -> Any:
+    """`value` in the type of the field at `path`: a content that does not fit its types could not be read back."""
+    if path in LISTS:
+        if not isinstance(value, list | tuple):
+            raise Invalid(f"Task field {path!r} is a list of texts, not {value!r}.")
+        return [as_text(item) for item in cast(Sequence[Any], value)]
+    if path in MAPPINGS:
+        return cast(Any, value) if isinstance(value, Mapping) else {"pip": value}
+    if value is None:
+        return None if path in OPTIONAL else ""
+    return as_text(value)
 
 
 def _merged(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:

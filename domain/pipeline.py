@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, assert_never
 
-from domain.content import Content, check_field, split_parameter
+from domain.content import Content, Overrides, check_field, overridden, split_parameter
 from domain.graph import children_of, in_order
 from domain.references import PATTERN, Reference, references
 from domain.refused import Invalid, Refused
@@ -65,7 +65,7 @@ class Definition:
     default_queue: str | None = None
     abort_on_failure: bool = False
     add_run_number: bool = True
-    target_project: bool | str = True  # True: the pipeline's project; False: the template's; or the name of one
+    target_project: bool | str | None = True  # True: the pipeline's; False, None: the template's; or the name of one
     tags: Sequence[str] = ()
     parameters: Sequence[PipelineParameter] = ()
     steps: Sequence[StepDefinition] = ()
@@ -138,7 +138,7 @@ def next_version(version: str) -> str:
     head, dot, last = version.rpartition(".")
     if not version:
         return "1.0.0"
-    return f"{head}{dot}{int(last) + 1}" if last.isdigit() else f"{version}.1"
+    return f"{head}{dot}{int(last) + 1}" if last.isdecimal() else f"{version}.1"
 
 
 def effective_parents(step: StepDefinition, names: Mapping[str, Any]) -> tuple[str, ...]:
@@ -166,7 +166,7 @@ def checked(definition: Definition) -> Definition:
         raise Invalid("A pipeline needs a project.", "project")
     if not definition.steps:
         raise Invalid(f"Pipeline {definition.name!r} has no steps: add at least one.", "steps")
-    parameters = {parameter.name for parameter in definition.parameters}
+    parameters = _parameters(definition)
     names: dict[str, int] = {}
     for number, step in enumerate(definition.steps):
         where = f"steps/{number}"
@@ -179,8 +179,48 @@ def checked(definition: Definition) -> Definition:
         names[step.name] = number
     for number, step in enumerate(definition.steps):
         _check_step(definition, step, f"steps/{number}", names, parameters)
+    _check_default_queue(definition, names, parameters)
     in_order({step.name: effective_parents(step, names) for step in definition.steps})
     return definition
+
+
+def _parameters(definition: Definition) -> set[str]:
+    names: set[str] = set()
+    for number, parameter in enumerate(definition.parameters):
+        where = f"parameters/{number}/name"
+        if not parameter.name.strip():
+            raise Invalid("A parameter needs a name.", where)
+        if parameter.name in names:
+            raise Invalid(f"Two parameters are called {parameter.name!r}: names must differ.", where)
+        names.add(parameter.name)
+    return names
+
+
+def _check_default_queue(definition: Definition, names: Mapping[str, int], parameters: set[str]) -> None:
+    where = "default_queue"
+    try:
+        found = list(references(definition.default_queue, names))
+    except Invalid as wrong:
+        raise Invalid(f"{where}: {wrong}", where) from None
+    for reference in found:
+        if reference.step is not None:
+            # It stands for every step's queue, and no step could wait for another one on its account.
+            raise Invalid(
+                f"{where} may refer to the pipeline's parameters only, not to {reference.text}: "
+                "give the steps that need it a queue of their own.",
+                where,
+            )
+        _check_known(reference, parameters, where, where)
+
+
+def _check_known(reference: Reference, parameters: set[str], who: str, where: str) -> None:
+    if reference.path[0] not in parameters:
+        known = ", ".join(sorted(parameters)) or "none"
+        raise Invalid(
+            f"{who}: the pipeline has no parameter {reference.path[0]!r} ({reference.text}); "
+            f"it has: {known}. Add it to parameters.",
+            where,
+        )
 
 
 def _check_step(
@@ -199,7 +239,7 @@ def _check_step(
         if parent == step.name:
             raise Invalid(f"Step {step.name!r} waits for itself.", f"{where}/parents")
         if parent not in names:
-            known = ", ".join(map(repr, names))
+            known = ", ".join(map(repr, list(names)[:20]))
             raise Invalid(
                 f"Step {step.name!r} waits for {parent!r}, which is no step: steps are {known}.", f"{where}/parents"
             )
@@ -209,24 +249,21 @@ def _check_step(
     except Invalid as wrong:
         raise Invalid(f"Step {step.name!r}: {wrong}", f"{where}/parameter_override") from None
     try:
-        for path in step.task_overrides:
-            check_field(path)
-    except Invalid as wrong:
-        raise Invalid(f"Step {step.name!r}: {wrong}", f"{where}/task_overrides") from None
-    try:
         found = step_references(step, names)
     except Invalid as wrong:
         raise Invalid(f"Step {step.name!r}: {wrong}", where) from None
+    try:
+        for path, value in step.task_overrides.items():
+            check_field(path)
+            if not any(references(value, names)):  # what it refers to is known at launch only
+                overridden(Content(), Overrides(task={path: value}))
+    except Invalid as wrong:
+        raise Invalid(f"Step {step.name!r}: {wrong}", f"{where}/task_overrides") from None
     for reference in found:
         if reference.step == step.name:
             raise Invalid(f"Step {step.name!r} refers to itself: {reference.text}.", where)
-        if reference.step is None and reference.path[0] not in parameters:
-            known = ", ".join(sorted(parameters)) or "none"
-            raise Invalid(
-                f"Step {step.name!r}: the pipeline has no parameter {reference.path[0]!r} ({reference.text}); "
-                f"it has: {known}. Add it to parameters.",
-                where,
-            )
+        if reference.step is None:
+            _check_known(reference, parameters, f"Step {step.name!r}", where)
 
 
 def literal_queues(definition: Definition) -> set[str]:

@@ -40,8 +40,8 @@ def parse(body: str, steps: Sequence[str] | Mapping[str, Any]) -> Reference:
     """
     text = f"${{{body}}}"
     body = body.strip()
-    step = _step_of(body, steps)
-    if step is None:
+    found = _step_of(body, steps)
+    if found is None:
         head, dot, rest = body.partition(".")
         if head == "pipeline" and dot and rest:
             return Reference(text, None, "parameter", (rest,))
@@ -49,15 +49,18 @@ def parse(body: str, steps: Sequence[str] | Mapping[str, Any]) -> Reference:
         raise Invalid(
             f"{text} speaks of neither a step nor a parameter: steps are {known}, parameters ${{pipeline.name}}."
         )
-    parts = _split(body[len(step) + 1 :])
+    step, rest = found
+    parts = _split(rest)
     match parts:
         case ["id"]:
             return Reference(text, step, "id", ())
-        case ["artifacts", name, *attribute] if attribute:
+        case ["artifacts", name, *attribute] if name and attribute and all(attribute):
             return Reference(text, step, "artifact", (name, ".".join(attribute)))
-        case ["parameters", *name] if name:
+        case ["parameters", *name] if any(name):
             return Reference(text, step, "parameters", (".".join(name),))
-        case ["models", ("input" | "output") as kind, index, *attribute] if attribute and re.fullmatch(r"-?\d+", index):
+        case ["models", ("input" | "output") as kind, index, *attribute] if (
+            attribute and all(attribute) and re.fullmatch(r"-?\d+", index)
+        ):
             return Reference(text, step, "model", (kind, index, ".".join(attribute)))
         case [field, *_] if field in RAW_FIELDS:
             return Reference(text, step, "field", tuple(parts))
@@ -69,12 +72,13 @@ def parse(body: str, steps: Sequence[str] | Mapping[str, Any]) -> Reference:
             )
 
 
-def _step_of(body: str, steps: Sequence[str] | Mapping[str, Any]) -> str | None:
-    """The longest step name that `body` begins with, followed by a dot."""
+def _step_of(body: str, steps: Sequence[str] | Mapping[str, Any]) -> tuple[str, str] | None:
+    """The longest step name that `body` begins with, its dots escaped or not, and what follows it after a dot."""
     cuts = [i for i, letter in enumerate(body) if letter == "."]
     for cut in reversed(cuts):
-        if body[:cut] in steps:
-            return body[:cut]
+        for name in (body[:cut], body[:cut].replace("\\.", ".")):
+            if name in steps:
+                return name, body[cut + 1 :]
     return None
 
 

@@ -12,12 +12,12 @@ from typing import Any, assert_never
 
 from immutables import Map
 
-from domain.content import Content, Edit, Overrides, field_of, overridden, split_parameter
+from domain.content import Content, Edit, Overrides, edited, field_of, inside, overridden, split_parameter
 from domain.ids import run_stream, step_task_id, task_stream
 from domain.lifecycle import RUN, RUN_ENDED, STEP_ENDED, STEP_STATES, after, words
 from domain.pipeline import STRICT, Plan, StepDefinition
 from domain.references import MissingReference, Reference, as_text, resolve
-from domain.refused import Refused
+from domain.refused import Invalid, Refused
 from domain.task import (
     ENDS,
     Artifact,
@@ -148,12 +148,14 @@ class Step:
     edits: tuple[Edit, ...] = ()
     artifacts: Mapping[str, Artifact] = field(default_factory=dict[str, Artifact])
     models: tuple[ModelAdded, ...] = ()
+    stop_requested: bool = False
     queued_at: int | None = None
     started_at: int | None = None
     ended_at: int | None = None
 
 
 PENDING = Step()
+STOPPED = "the run was stopped"
 NO_COUNTS: Mapping[str, int] = dict.fromkeys(STEP_STATES, 0)
 
 
@@ -209,10 +211,10 @@ def command(given: RunCommand, run: Run) -> Sequence[RunEvent]:
         case StopRun():
             if run.status in RUN_ENDED:
                 raise Refused(f"Cannot stop run {run.name!r}: it is {words(run.status)} already.")
+            if given.outcome not in ("stopped", "failed"):
+                raise Invalid(f"A run that is stopped ends stopped or failed, not {given.outcome!r}.", "outcome")
             if run.ending:
                 return []
-            if run.status == "created":
-                return [RunStopped(reason=given.reason)]
             after(RUN, run.status, "request stop", f"run {run.name!r}")
             return [RunStopRequested(reason=given.reason, outcome=given.outcome)]
         case _:
@@ -246,7 +248,7 @@ def decide(run: Run, fact: Fact) -> Sequence[Decided]:
         roots = [name for name, parents in run.plan.parents.items() if not parents]
         return [decided for name in roots for decided in _launch(run, name, fact)]
     if isinstance(event, RunStopRequested):
-        return _halt(run, fact, f"the run was stopped{f': {event.reason}' if event.reason else ''}")
+        return _halt(run, fact, f"{STOPPED}{f': {event.reason}' if event.reason else ''}")
     if isinstance(event, (*ENDS, StepSkipped, StepFailed)) and fact.step is not None:
         return _after_step(run, fact.step, fact)
     return ()
@@ -265,9 +267,15 @@ def _after_step(run: Run, name: str, fact: Fact) -> Sequence[Decided]:
         if why := _keeps_from_running(run, name, ended):
             skipped = StepSkipped(step=child, reason=why, cause=fact.run_version)
             decided.append(Decided(run_stream(run.id), skipped, child))
-        elif run.blocked.get(child, 0) == 0:
+        elif run.blocked.get(child, 0) == 0 and not _kept_by_another(run, child):
             decided += _launch(run, child, fact)
     return decided
+
+
+def _kept_by_another(run: Run, name: str) -> bool:
+    """Whether some parent keeps the step from running. When parents end in one append, the end of each is decided by
+    itself, and it is for that parent's own to skip the step."""
+    return any(_keeps_from_running(run, parent, run.step(parent)) for parent in run.plan.parents[name])
 
 
 def _keeps_from_running(run: Run, name: str, ended: Step) -> str:
@@ -295,7 +303,7 @@ def _halt(run: Run, fact: Fact, why: str) -> Sequence[Decided]:
         elif step.task_id and step.status == "queued":
             stopped = TaskStopped(attempt=step.attempts, reason=why)
             decided.append(Decided(task_stream(step.task_id), stopped, name))
-        elif step.task_id and step.status == "running":
+        elif step.task_id and step.status == "running" and not step.stop_requested:
             asked = TaskStopRequested(attempt=step.attempts, reason=why)
             decided.append(Decided(task_stream(step.task_id), asked, name))
     return decided
@@ -304,8 +312,8 @@ def _halt(run: Run, fact: Fact, why: str) -> Sequence[Decided]:
 def _outcome(run: Run) -> RunCompleted | RunFailed | RunStopped:
     if run.ending == "stopped":
         return RunStopped(reason=run.reason)
-    if run.ending == "failed" or run.failure:
-        return RunFailed(reason=run.failure or run.reason)
+    if run.ending or run.failure:
+        return RunFailed(reason=run.failure or run.reason or STOPPED)
     return RunCompleted()
 
 
@@ -357,11 +365,14 @@ def _resolved(run: Run, step: StepDefinition) -> tuple[Overrides, str]:
     def lookup(reference: Reference) -> Any:
         return _look_up(run, reference)
 
+    # The kept definition has its keys sorted: in any other order the first thing missing, hence the reason, would be
+    # another one when it is decided again.
     deep = step.recursively_parse_parameters
+    parameters, task = sorted(step.parameter_override.items()), sorted(step.task_overrides.items())
     overrides = Overrides(
-        parameters={path: resolve(value, names, lookup, deep=deep) for path, value in step.parameter_override.items()},
+        parameters={path: resolve(value, names, lookup, deep=deep) for path, value in parameters},
         configuration={name: as_text(value) for name, value in step.configuration_overrides.items()},
-        task={path: resolve(value, names, lookup) for path, value in step.task_overrides.items()},
+        task={path: resolve(value, names, lookup) for path, value in task},
     )
     queue = run.queue or step.queue or run.plan.definition.default_queue or ""
     return overrides, as_text(resolve(queue, names, lookup))
@@ -382,7 +393,7 @@ def _look_up(run: Run, reference: Reference) -> Any:
     if reference.kind == "field":
         return _field_of(run, reference, step)
     if step.task_id is None:
-        raise MissingReference(f"{reference.text}: step {reference.step!r} has no task, it was {words(step.status)}")
+        raise MissingReference(f"{reference.text}: step {reference.step!r} has no task, it is {words(step.status)}")
     if reference.kind == "id":
         return step.task_id
     if reference.kind == "artifact":
@@ -400,9 +411,7 @@ def _artifact_of(reference: Reference, step: Step) -> str:
     artifact = step.artifacts[name]
     if attribute == "timestamp":
         return str(artifact.timestamp)
-    value: Any = getattr(artifact.record, attribute.split(".")[0], None)
-    for part in attribute.split(".")[1:]:
-        value = value.get(part) if isinstance(value, Mapping) else None  # pyright: ignore[reportUnknownVariableType, reportUnknownMemberType]
+    value = _inside(artifact.record, attribute)
     if value is None:
         raise MissingReference(f"{reference.text}: artifact {name!r} has no {attribute!r}")
     return as_text(value)
@@ -415,22 +424,26 @@ def _model_of(reference: Reference, step: Step) -> Any:
         model = models[int(index)]
     except IndexError:
         raise MissingReference(f"{reference.text}: step {reference.step!r} has {len(models)} {kind} models") from None
-    if not hasattr(model, attribute):
+    if attribute == "task":
+        return step.task_id
+    value = _inside(model, attribute)
+    if value is None:
         raise MissingReference(f"{reference.text}: a model has no {attribute!r}")
-    return getattr(model, attribute)
+    return value
+
+
+def _inside(record: ArtifactAdded | ModelAdded, attribute: str) -> Any:
+    """A field of `record`, or what lies inside it under a dotted name; None when there is nothing."""
+    try:
+        return inside(record, attribute.split("."))
+    except LookupError:
+        return None
 
 
 def _parameter_of(run: Run, reference: Reference, step: Step) -> Any:
     path = reference.path[0]
     section, name = split_parameter(path) if "/" in path else ("General", path)
-    # The newest word counts: what the running task set, then the step's override, then the template.
-    for edit in reversed(step.edits):
-        entries = (edit.hyperparameters or {}).get(section)
-        if entries and (found := entries.get(name)) is not None:
-            return found.value
-    if step.overrides and f"{section}/{name}" in step.overrides.parameters:
-        return step.overrides.parameters[f"{section}/{name}"]
-    known = _template(run, reference).hyperparameters.get(section, {})
+    known = _content_of(run, reference, step).hyperparameters.get(section, {})
     if name not in known:
         raise MissingReference(f"{reference.text}: step {reference.step!r} has no parameter '{section}/{name}'")
     return known[name].value
@@ -438,21 +451,24 @@ def _parameter_of(run: Run, reference: Reference, step: Step) -> Any:
 
 def _field_of(run: Run, reference: Reference, step: Step) -> Any:
     path = ".".join(reference.path)
-    content = _template(run, reference)
-    if step.overrides:
-        content = overridden(content, step.overrides)
     if path == "project":
         return _project_of(run, run.plan.steps[reference.step or ""])
     if path == "name":
         return run.plan.steps[reference.step or ""].task_name or reference.step
     try:
-        return field_of(content, path)
+        return field_of(_content_of(run, reference, step), path)
     except LookupError:
         raise MissingReference(f"{reference.text}: a task has no field {path!r}") from None
 
 
-def _template(run: Run, reference: Reference) -> Content:
-    return run.plan.content_of(reference.step or "")
+def _content_of(run: Run, reference: Reference, step: Step) -> Content:
+    """What the step's task is made of. The newest word counts: the template, its overrides, then what the task said."""
+    content = run.plan.content_of(reference.step or "")
+    if step.overrides:
+        content = overridden(content, step.overrides)
+    for edit in step.edits:
+        content = edited(content, edit)
+    return content
 
 
 # Folding
@@ -519,6 +535,8 @@ def _evolve_step(run: Run, name: str, event: TaskEvent, at: int) -> Run:
         case TaskStarted():
             started = replace(step, status="running", reason="", attempts=event.attempt, started_at=at)
             return _with(run, name, started)
+        case TaskStopRequested():
+            return _with(run, name, replace(step, stop_requested=True))
         case TaskRequeued():
             return _with(run, name, replace(step, status="queued", reason=event.reason, queued_at=at))
         case TaskCompleted():
@@ -536,7 +554,7 @@ def _evolve_step(run: Run, name: str, event: TaskEvent, at: int) -> Run:
             if event.edit is None:
                 return run
             return _with(run, name, replace(step, edits=(*step.edits, event.edit)))
-        case TaskStopRequested() | TaskDequeued() | TaskReset() | TaskPublished():
+        case TaskDequeued() | TaskReset() | TaskPublished():
             return run
         case _:
             assert_never(event)

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, assert_never
 
 from domain.content import Edit, Overrides
-from domain.lifecycle import TASK, TASK_ENDED, after, words
+from domain.lifecycle import TASK, TASK_ENDED, after, either, words
 from domain.refused import Invalid, Refused
 
 
@@ -273,6 +273,7 @@ class Task:
     queue: str | None = None
     priority: int = 0
     queued_from: str = "created"
+    enqueued_after: int = 0  # the attempts made before it was last put into a queue
     stop_requested: bool = False
     stop_reason: str = ""
     attempts: tuple[Attempt, ...] = ()
@@ -302,6 +303,8 @@ def decide(command: TaskCommand, task: Task) -> Sequence[TaskEvent]:
                 raise Invalid("A task needs a name.", "name")
             if command.on_lost not in ("requeue", "fail"):
                 raise Invalid(f"on_lost is 'requeue' or 'fail', not {command.on_lost!r}.", "on_lost")
+            if command.max_attempts < 1:
+                raise Invalid("max_attempts is at least 1.", "max_attempts")
             return [command]
         case TaskEdited():
             return _edit(command, task)
@@ -312,8 +315,10 @@ def decide(command: TaskCommand, task: Task) -> Sequence[TaskEvent]:
             after(TASK, task.status, "enqueue", f"task {task.name!r}")
             return [TaskEnqueued(queue=command.queue, priority=command.priority, origin=command.origin)]
         case DequeueTask():
+            if task.status != "queued":
+                raise Refused(f"Cannot dequeue task {task.name!r}: it is {words(task.status)}, not queued.")
             _not_a_step(task, "dequeue")
-            after(TASK, task.status, f"return to {task.queued_from}", f"task {task.name!r} from a queue")
+            after(TASK, task.status, f"return to {task.queued_from}", f"task {task.name!r}")
             return [TaskDequeued(back_to=task.queued_from)]
         case StartTask():
             return _start(command, task)
@@ -337,6 +342,8 @@ def decide(command: TaskCommand, task: Task) -> Sequence[TaskEvent]:
         case ArtifactAdded() | ModelAdded():
             if task.status in ("absent", "published"):
                 raise Refused(f"Cannot add to task {task.name!r}: it is {words(task.status)}.")
+            if isinstance(command, ArtifactAdded) and _gone(task, command.attempt):
+                raise _over(task, command.attempt)
             return [command]
         case _:
             assert_never(command)
@@ -351,10 +358,19 @@ def _not_a_step(task: Task, verb: str) -> None:
         )
 
 
+def _gone(task: Task, attempt: int) -> bool:
+    """Whether another attempt has taken the place of `attempt`, or will: it was lost. 0 is no attempt's number."""
+    return bool(attempt) and (attempt != task.attempt or task.attempts[-1].status == "lost")
+
+
+def _over(task: Task, attempt: int) -> Refused:
+    return Refused(f"Attempt {attempt} of task {task.name!r} is over: it can change nothing any more.")
+
+
 def _edit(command: TaskEdited, task: Task) -> Sequence[TaskEvent]:
     edit = command.edit
-    deep = edit is not None and (
-        edit.type or edit.script or edit.container or edit.hyperparameters is not None or edit.configuration is not None
+    deep = edit is not None and any(
+        part is not None for part in (edit.type, edit.script, edit.container, edit.hyperparameters, edit.configuration)
     )
     # What a task was run with is history once it has run; names, tags and comments stay open to people.
     if task.status == "absent" or (deep and task.status not in ("created", "in_progress")):
@@ -363,8 +379,11 @@ def _edit(command: TaskEdited, task: Task) -> Sequence[TaskEvent]:
             "Reset it first, or clone it and edit the clone."
         )
     if command.attempt is not None and not (task.status == "in_progress" and task.attempt == command.attempt):
-        raise Refused(f"Attempt {command.attempt} of task {task.name!r} is over: it can change nothing any more.")
-    return [command]
+        raise _over(task, command.attempt)
+    if command.name is not None and not command.name.strip():
+        raise Invalid("A task needs a name.", "name")
+    nothing = (TaskEdited(attempt=command.attempt), TaskEdited(attempt=command.attempt, edit=Edit()))
+    return [] if command in nothing else [command]
 
 
 def _start(command: StartTask, task: Task) -> Sequence[TaskEvent]:
@@ -381,10 +400,9 @@ def _start(command: StartTask, task: Task) -> Sequence[TaskEvent]:
 def _stop(command: StopTask, task: Task) -> Sequence[TaskEvent]:
     if task.status == "stopped" or (task.stop_requested and not command.now and task.status == "in_progress"):
         return []
+    after(TASK, task.status, "stop", f"task {task.name!r}")
     if command.now or task.status == "queued":
-        after(TASK, task.status, "stop", f"task {task.name!r}")
         return [TaskStopped(attempt=task.attempt, reason=command.reason)]
-    after(TASK, task.status, "request stop", f"task {task.name!r}")
     return [TaskStopRequested(attempt=task.attempt, reason=command.reason)]
 
 
@@ -393,8 +411,11 @@ ENDED_AS = {"completed": TaskCompleted, "failed": TaskFailed, "stopped": TaskSto
 
 
 def _end(command: EndTask, task: Task) -> Sequence[TaskEvent]:
+    if command.status not in TRIGGERS:
+        raise Invalid(f"A task ends {either(list(TRIGGERS))}, not {command.status!r}.", "status")
     if command.attempt is not None:
-        ours = command.attempt == task.attempt and task.attempts[-1].session == command.session
+        last = task.attempts[-1] if task.attempts else None
+        ours = last is not None and (last.number, last.session) == (command.attempt, command.session)
         if ours and task.status in TASK_ENDED:
             return []  # said before, by this report or by the task itself
         if not (ours and task.status == "in_progress"):
@@ -422,12 +443,14 @@ def _lose(command: LoseTask, task: Task) -> Sequence[TaskEvent]:
         return []
     if task.stop_requested:
         return [TaskStopped(attempt=task.attempt, reason=f"{task.stop_reason} ({command.reason})".strip())]
-    if task.on_lost == "requeue" and task.queue is not None and task.attempt < task.max_attempts:
-        return [
-            TaskRequeued(attempt=task.attempt, reason=command.reason, queue=task.queue, priority=task.priority)
-        ]
-    tries = f" on attempt {task.attempt} of {task.max_attempts}" if task.on_lost == "requeue" and task.queue else ""
-    return [TaskFailed(attempt=task.attempt, reason=f"{command.reason}{tries}")]
+    counted = ""
+    if task.on_lost == "requeue" and task.queue is not None:
+        # Who enqueues a task again gives it all its attempts again.
+        tries = task.attempt - task.enqueued_after
+        if tries < task.max_attempts:
+            return [TaskRequeued(attempt=task.attempt, reason=command.reason, queue=task.queue, priority=task.priority)]
+        counted = f" on attempt {tries} of {task.max_attempts}"
+    return [TaskFailed(attempt=task.attempt, reason=f"{command.reason}{counted}")]
 
 
 def evolve(task: Task, event: TaskEvent, at: int) -> Task:
@@ -460,7 +483,7 @@ def evolve(task: Task, event: TaskEvent, at: int) -> Task:
                 name=task.name if event.name is None else event.name,
                 project=task.project if event.project is None else event.project,
                 parent=task.parent if event.parent is None else event.parent,
-                type=event.edit.type if event.edit and event.edit.type else task.type,
+                type=task.type if event.edit is None or event.edit.type is None else event.edit.type,
                 edits=(*task.edits, event.edit) if event.edit else task.edits,
                 runtime=_merged(task.runtime, event.runtime) if event.runtime else task.runtime,
             )
@@ -473,6 +496,7 @@ def evolve(task: Task, event: TaskEvent, at: int) -> Task:
                 queue=event.queue,
                 priority=event.priority,
                 queued_from=task.status if task.status != "queued" else task.queued_from,
+                enqueued_after=task.attempt,
                 queued_at=at,
                 ended_at=None,
                 stop_requested=False,
@@ -493,6 +517,7 @@ def evolve(task: Task, event: TaskEvent, at: int) -> Task:
                 version=version,
                 status="in_progress",
                 reason="",
+                queue=task.queue if task.status == "queued" else None,
                 attempts=(*task.attempts, attempt),
                 started_at=at,
                 ended_at=None,
@@ -559,6 +584,8 @@ def _ended(
     exit_code: int | None = None,
     began_at: int | None = None,
 ) -> tuple[Attempt, ...]:
+    if not attempts:
+        return ()
     last = replace(attempts[-1], status=status, reason=reason, ended_at=at, exit_code=exit_code, began_at=began_at)
     return (*attempts[:-1], last)
 

@@ -7,7 +7,7 @@ from concurrent.futures import Future
 from contextlib import AbstractContextManager
 from typing import Any, Protocol, TypeVar
 
-from eventstore.store import Append
+from eventstore.store import Append, StoreUnavailable
 
 T = TypeVar("T")
 Job = tuple[Callable[[Append], Any], "Future[Any]"]
@@ -51,10 +51,12 @@ class Batcher:
             if self._busy:
                 return future  # whoever is committing now takes it along next
             self._busy = True
-        self._commit_waiting()
-        # The caller has its answer and shall not go on working for the others: they get a thread of their own.
-        if not self._rest_if_done():
-            threading.Thread(target=self._drain, name=f"commit-{self._name}", daemon=True).start()
+        try:
+            self._commit_waiting()
+        finally:
+            # The caller has its answer and shall not go on working for the others: they get a thread of their own.
+            if not self._rest_if_done():
+                threading.Thread(target=self._drain, name=f"commit-{self._name}", daemon=True).start()
         return future
 
     def close(self) -> None:
@@ -78,9 +80,12 @@ class Batcher:
     def _commit_waiting(self) -> None:
         with self._mutex:
             jobs = [self._waiting.popleft() for _ in range(min(len(self._waiting), MOST_JOBS))]
-        self._run(jobs)
+        # A future that its caller has cancelled by now is left out; the others cannot be cancelled any more.
+        self._run([job for job in jobs if job[1].set_running_or_notify_cancel()])
 
     def _run(self, jobs: list[Job]) -> None:
+        if not jobs:
+            return
         answers: list[tuple[Future[Any], Any, BaseException | None]] = []
         broken: BaseException | None = None
         try:
@@ -99,8 +104,10 @@ class Batcher:
         if broken is None:
             for future, answer, error in answers:
                 future.set_exception(error) if error is not None else future.set_result(answer)
-        elif len(jobs) == 1:
-            jobs[0][1].set_exception(broken)
+        elif len(jobs) == 1 or isinstance(broken, StoreUnavailable):
+            # With the database away it is nobody's fault, and what may have become durable is not run again.
+            for _, future in jobs:
+                future.set_exception(broken)
         else:
             # One of them broke the transaction: each alone, so that only the guilty one fails.
             for job in jobs:

@@ -27,14 +27,16 @@ def digest(text: str) -> str:
 class Codec:
     """Events to (type, schema, data) and back.
 
-    `types` are the event classes by the name they are stored under. `upcasts` hold, for (type, schema), the pure function
-    that turns data of that schema into data of the next; a type's schema is one more than the upcasts it has.
+    `types` are the event classes by the name they are stored under. `upcasts` hold, for (type, schema), the pure
+    function that turns data of that schema into data of the next; a type's schema is one more than its upcasts.
     """
 
     def __init__(self, types: Mapping[str, type], upcasts: Mapping[tuple[str, int], Upcast]) -> None:
         self._names = {kind: name for name, kind in types.items()}
         self._schemas = {name: 1 + sum(1 for kind, _ in upcasts if kind == name) for name in types}
-        self._decoders: dict[str, msgspec.json.Decoder[Any]] = {name: msgspec.json.Decoder(kind) for name, kind in types.items()}
+        self._decoders: dict[str, msgspec.json.Decoder[Any]] = {
+            name: msgspec.json.Decoder(kind) for name, kind in types.items()
+        }
         self._types: Mapping[str, Any] = types
         self._upcasts = upcasts
 
@@ -48,7 +50,9 @@ class Codec:
         if known is None:
             raise StoreBroken(f"event type {name!r} is not known: the log was written by a newer program")
         if schema > known:
-            raise StoreBroken(f"{name} has schema {schema}, known up to {known}: the log was written by a newer program")
+            raise StoreBroken(
+                f"{name} has schema {schema}, known up to {known}: the log was written by a newer program"
+            )
         try:
             if schema == known:
                 return self._decoders[name].decode(data)

@@ -16,14 +16,17 @@ from sqlalchemy import (
 
 metadata = MetaData()
 
+# Text that is looked up and sorted: by its bytes in both databases, whatever the language of the PostgreSQL server.
+Name = Text().with_variant(Text(collation="C"), "postgresql")
+
 event = Table(
     "event",
     metadata,
     Column("shard", SmallInteger, primary_key=True, autoincrement=False),
     Column("position", BigInteger, primary_key=True, autoincrement=False),
-    Column("stream", Text, nullable=False),
+    Column("stream", Name, nullable=False),
     Column("version", Integer, nullable=False),
-    Column("run_id", Text),
+    Column("run_id", Name),
     Column("run_version", Integer),
     Column("type", Text, nullable=False),
     Column("schema", SmallInteger, nullable=False),
@@ -34,7 +37,7 @@ event = Table(
     Column("meta", Text, nullable=False),
     Column("recorded_at", BigInteger, nullable=False),
     Column("leaf", LargeBinary, nullable=False),
-    Column("command_id", Text),
+    Column("command_id", Name),
     Column("ordinal", Integer),
 )
 Index("event_stream", event.c.stream, event.c.version, unique=True)
@@ -69,23 +72,23 @@ archived = Table(
 work = Table(
     "work",
     metadata,
-    Column("task_id", Text, primary_key=True),
+    Column("task_id", Name, primary_key=True),
     Column("shard", SmallInteger, nullable=False),
-    Column("queue", Text, nullable=False),
+    Column("queue", Name, nullable=False),
     Column("priority", Integer, nullable=False),
     Column("position", BigInteger, nullable=False),
-    Column("run_id", Text),
+    Column("run_id", Name),
 )
 
 # Who holds what until when. The only table whose rows change without an event: a heartbeat is none.
 lease = Table(
     "lease",
     metadata,
-    Column("stream", Text, primary_key=True),
+    Column("stream", Name, primary_key=True),
     Column("shard", SmallInteger, nullable=False),
     Column("attempt", Integer, nullable=False),
-    Column("agent_id", Text, nullable=False),
-    Column("session", Text, nullable=False),
+    Column("agent_id", Name, nullable=False),
+    Column("session", Name, nullable=False),
     Column("seconds", Float, nullable=False),
     Column("expires_at", BigInteger, nullable=False),
 )
@@ -94,7 +97,7 @@ lease = Table(
 decision = Table(
     "decision",
     metadata,
-    Column("run_id", Text, primary_key=True),
+    Column("run_id", Name, primary_key=True),
     Column("from_version", Integer, primary_key=True, autoincrement=False),
     Column("upto_version", Integer, nullable=False),
     Column("code", Text, nullable=False),
@@ -104,7 +107,7 @@ decision = Table(
 content = Table(
     "content",
     metadata,
-    Column("digest", Text, primary_key=True),
+    Column("digest", Name, primary_key=True),
     Column("data", Text, nullable=False),
 )
 
@@ -112,7 +115,7 @@ content = Table(
 log_chunk = Table(
     "log_chunk",
     metadata,
-    Column("task_id", Text, primary_key=True),
+    Column("task_id", Name, primary_key=True),
     Column("attempt", Integer, primary_key=True, autoincrement=False),
     Column("start", BigInteger, primary_key=True, autoincrement=False),
     Column("bytes", LargeBinary, nullable=False),
@@ -121,18 +124,18 @@ log_chunk = Table(
 scalar = Table(
     "scalar",
     metadata,
-    Column("task_id", Text, primary_key=True),
-    Column("title", Text, primary_key=True),
-    Column("series", Text, primary_key=True),
+    Column("task_id", Name, primary_key=True),
+    Column("title", Name, primary_key=True),
+    Column("series", Name, primary_key=True),
     Column("iteration", BigInteger, primary_key=True, autoincrement=False),
-    Column("value", Float, nullable=False),
+    Column("value", Float),  # null: not a finite number
     Column("reported_at", BigInteger, nullable=False),
 )
 
 token = Table(
     "token",
     metadata,
-    Column("digest", Text, primary_key=True),
+    Column("digest", Name, primary_key=True),
     Column("name", String(200), nullable=False, unique=True),
     Column("created_at", BigInteger, nullable=False),
 )

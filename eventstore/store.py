@@ -78,7 +78,7 @@ class StoreBroken(Exception):
 
 
 class StoreUnavailable(Exception):
-    """The database is away, or did not answer in time. If a commit was under way, only `Store.command` tells its fate."""
+    """The database is away, or did not answer in time. Only `Store.command` tells whether a commit came through."""
 
 
 class Append(Protocol):
@@ -155,8 +155,9 @@ class Store(Protocol):
         """Run `job` on an open append and commit what it added; the future holds its answer, after the commit.
 
         Jobs wait at their shard; whoever finds it idle runs all that wait, in order, in one transaction (at most 500).
-        A job that raises adds nothing and its future raises; its neighbours are not touched. A job may be run more than
-        once (its transaction failed, a neighbour broke the batch), so it keeps no state that a commit has not confirmed.
+        A job that raises adds nothing and its future raises; its neighbours are not touched. A job may be run more
+        than once (a neighbour broke the batch), so it keeps no state that a commit has not confirmed. A future that is
+        cancelled before its job runs drops the job. Raises StoreUnavailable.
         """
         ...
 

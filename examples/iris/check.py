@@ -1,6 +1,6 @@
 """Computes the winner's accuracy from a run's downloaded artifacts alone, without Foldline.
 
-    python check.py FOLDER    # FOLDER holds split.json and one model-*.json per training
+python check.py FOLDER    # FOLDER holds split.json and one model-*.json per training
 """
 
 import json

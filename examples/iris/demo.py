@@ -15,6 +15,7 @@ from types import FrameType
 from typing import Any
 
 from check import best
+
 from foldline.cli.output import show, took
 from foldline.cli.run import RUNS, STEPS, replay_line
 from foldline.cli.watch import follow
@@ -77,11 +78,15 @@ def show_all(stack: ExitStack) -> None:
     show_winner(client, steps)
     show_history(client, run)
     say("Look further")
-    print("make dev                       the same server and data again, at http://127.0.0.1:8420; then, beside it:")
-    print(".venv/bin/foldline run show @latest          the run as it is")
-    print(f".venv/bin/foldline run show {run_id[:8]}@12      the run as of its 12th event")
-    print(f".venv/bin/foldline run logs {run_id[:8]} 'train fair'")
-    print(".venv/bin/python examples/iris/pipeline.py   another run")
+    ways = {
+        f"make dev ARGS='--data {DATA.relative_to(ROOT)}'": "this server and its data again, and beside it:",
+        ".venv/bin/foldline run show @latest": "the run as it is",
+        f".venv/bin/foldline run show {run_id[:8]}@12": "the run as of its 12th event",
+        f".venv/bin/foldline run logs {run_id[:8]} 'train fair'": "what a step wrote",
+        ".venv/bin/python examples/iris/pipeline.py": "another run",
+    }
+    for command, what in ways.items():
+        print(f"{command:<52}{what}")
 
 
 def show_winner(client: Client, steps: list[dict[str, Any]]) -> None:
@@ -109,7 +114,7 @@ def show_history(client: Client, run: dict[str, Any]) -> None:
     middle = run["version"] // 2
     say(f"The run as it was at event {middle} of {run['version']}")
     then = client.runs.get(run["id"], at=middle)
-    show([then], RUNS, "table")
+    show([then], [column for column in RUNS if column[0] != "took"], "table")
     show(client.runs.steps(run["id"], at=middle), STEPS[:3], "table")
     say("Verified: folded again, decided again, compared")
     found = client.runs.verify(run["id"])

@@ -1,7 +1,7 @@
 """The iris pipeline: stage, process, three trainings side by side, and a function that picks the best.
 
-    python stage_data.py; python stage_process.py; python train.py    # once: make the templates
-    python pipeline.py                                                # submit a run
+python stage_data.py; python stage_process.py; python train.py    # once: make the templates
+python pipeline.py                                                # submit a run
 """
 
 from foldline import PipelineController

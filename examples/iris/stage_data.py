@@ -14,7 +14,7 @@ iris = load_iris()
 dataset = {
     "features": iris.data.tolist(),
     "labels": iris.target.tolist(),
-    "names": list(iris.target_names),
+    "names": iris.target_names.tolist(),
 }
 task.upload_artifact("dataset", dataset)
 print(f"staged {len(dataset['labels'])} flowers of {len(dataset['names'])} kinds")

@@ -41,7 +41,7 @@ FIELDS: list[Column] = [
     ("created", lambda run: when(run["created_at"])),
     ("started", lambda run: when(run["started_at"])),
     ("ended", lambda run: when(run["ended_at"])),
-    ("took", lambda run: took(run["started_at"], run["ended_at"])),
+    ("took", lambda run: took(run["started_at"], run["ended_at"]) if run["ended_at"] else ""),
     ("parameters", lambda run: run["parameters"] or None),
     ("warnings", lambda run: run["warnings"]),
 ]
@@ -204,6 +204,13 @@ def logs(run: str, step: str | None = None, *, attempt: int | None = None, follo
 
 def _worth_reading(step: Json) -> bool:
     return step["attempts"] > 0
+
+
+@app.command
+def start(run: str, *, output: Format = "table") -> None:
+    """Start a run that was submitted as a draft."""
+    with Client() as client:
+        show_one(client.runs.start(run_id(client, run)), FIELDS, output)
 
 
 @app.command

@@ -1,0 +1,406 @@
+"""What may stand in the body of a command about a task, and what it means to the domain."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, replace
+from typing import Annotated, Any, Literal, TypeVar, cast
+from urllib.parse import quote
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+from api.asking import new_id
+from domain import content, task
+from domain.refused import Invalid
+
+T = TypeVar("T")
+
+LEASE = 60.0  # seconds that the caller's own process may be silent, unless it says otherwise
+MOST_POINTS = 10_000  # in one request
+LARGEST_INTEGER = 2**63 - 1  # what databases and most readers of JSON can hold
+
+
+def _storable(value: Any) -> Any:
+    """`value` when each part of it comes back as it was: JSON as parsed here may hold more than JSON can say."""
+    parts: list[Any] = [value]
+    while parts:
+        match part := parts.pop():
+            case dict():
+                entries = cast(dict[Any, Any], part)
+                parts += [*entries.keys(), *entries.values()]
+            case list():
+                parts += cast(list[Any], part)
+            case str() as text if not _is_unicode(text):
+                raise ValueError("a text has half a surrogate pair, which is no character")
+            case float() as number if not math.isfinite(number):
+                raise ValueError("a number is not finite: say it as a text")
+            case int() as number if not -LARGEST_INTEGER <= number <= LARGEST_INTEGER:
+                raise ValueError("a whole number has more than 64 bits: say it as a text")
+            case _:
+                pass
+    return value
+
+
+def _is_unicode(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _printable(text: str) -> str:
+    if any(ord(letter) < 32 or 127 <= ord(letter) < 160 for letter in text):
+        raise ValueError("it has a control character")
+    return text
+
+
+Id = Annotated[str, Field(pattern="^[0-9a-f]{32}$")]
+Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+Text = Annotated[str, AfterValidator(_storable)]
+Word = Annotated[Text, Field(max_length=500)]
+Name = Annotated[Text, Field(min_length=1, max_length=500)]
+Long = Annotated[Text, Field(max_length=100_000)]
+Tags = Annotated[list[Annotated[Text, Field(min_length=1, max_length=500)]], Field(max_length=1_000)]
+Json = Annotated[Any, AfterValidator(_storable)]
+JsonObject = Annotated[dict[str, Any], AfterValidator(_storable)]
+PrintableName = Annotated[Text, Field(min_length=1, max_length=255), AfterValidator(_printable)]
+TaskType = Literal[
+    "training",
+    "testing",
+    "inference",
+    "data_processing",
+    "application",
+    "monitor",
+    "controller",
+    "optimizer",
+    "service",
+    "qc",
+    "custom",
+    "report",
+]
+
+TaskStatus = Literal["created", "queued", "in_progress", "stopped", "failed", "completed", "published"]
+
+
+def example(value: Any) -> ConfigDict:
+    """The configuration of a body that is shown by `value`."""
+    return ConfigDict(json_schema_extra={"examples": [value]})
+
+
+class Body(BaseModel):
+    """An unknown field is an error, and nothing is turned into another type, so that a typo never passes."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+
+class Parameter(Body):
+    value: Json = None
+    type: Word | None = None
+    description: Long | None = None
+
+
+class Configuration(Body):
+    value: Text = ""
+    type: Word | None = None
+    description: Long | None = None
+
+
+class Script(Body):
+    repository: Text = ""
+    branch: Text = ""
+    commit: Text = ""
+    tag: Text = ""
+    entry_point: Text = ""
+    working_dir: Text = "."
+    diff: Text = ""
+    binary: Text = ""
+    requirements: JsonObject = {}
+    source: Sha256 | None = Field(default=None, description="The SHA-256 of a snapshot of the project's files, a blob.")
+    module: Text | None = None
+    function: Text | None = None
+    returns: list[Text] = []
+    arguments: list[Text] = []
+
+
+class Container(Body):
+    image: Text = ""
+    arguments: Text = ""
+    setup_script: Text = ""
+
+
+class InputModel(Body):
+    id: Word | None = Field(default=None, description="Made up when it is left out.")
+    name: Name
+    url: Text = ""
+    framework: Word = ""
+    comment: Long = ""
+    tags: Tags = []
+    labels: JsonObject = {}
+    config_text: Text = ""
+    config_dict: JsonObject = {}
+    project: Word = ""
+
+
+Hyperparameters = dict[Name, dict[Name, Parameter]]
+Configurations = dict[Name, Configuration]
+LR = {"General": {"lr": {"value": 0.1, "type": "float", "description": "learning rate"}}}
+
+
+class CreateTask(Body):
+    model_config = example(
+        {
+            "name": "train",
+            "project": "iris",
+            "type": "training",
+            "hyperparameters": LR,
+            "script": {"entry_point": "train.py", "working_dir": "."},
+            "tags": ["baseline"],
+        }
+    )
+
+    name: Name
+    project: Name
+    type: TaskType = "training"
+    parent: Id | None = None
+    origin: Id | None = Field(default=None, description="The task from inside whose process it is made.")
+    comment: Long = ""
+    hyperparameters: Hyperparameters = {}
+    configuration: Configurations = {}
+    script: Script = Script()
+    container: Container = Container()
+    output_destination: Text = ""
+    models: list[InputModel] = Field(default=[], description="Input models.")
+    tags: Tags = []
+    system_tags: Tags = []
+    on_lost: Literal["requeue", "fail"] = Field(default="requeue", description="What happens when its agent is lost.")
+    max_attempts: int = Field(default=3, ge=1, le=1_000)
+
+    def created(self) -> task.TaskCreated:
+        """The command, whose `content` the controller fills in."""
+        return task.TaskCreated(
+            name=self.name,
+            project=self.project,
+            type=self.type,
+            parent=self.parent,
+            origin=self.origin,
+            content="",
+            on_lost=self.on_lost,
+            max_attempts=self.max_attempts,
+        )
+
+    def content(self) -> content.Content:
+        return content.Content(
+            type=self.type,
+            comment=self.comment,
+            hyperparameters={name: _parameters(section) for name, section in self.hyperparameters.items()},
+            configuration={name: _as(content.Configuration, one) for name, one in self.configuration.items()},
+            script=_as(content.Script, self.script),
+            container=_as(content.Container, self.container),
+            output_destination=self.output_destination,
+            models=[asdict(_model("input", model)) for model in self.models],
+            tags=self.tags,
+            system_tags=self.system_tags,
+        )
+
+
+class EditTask(Body):
+    """What is left out or null stays as it is."""
+
+    model_config = example({"hyperparameters": LR, "tags": ["baseline", "tuned"], "comment": "again"})
+
+    name: Name | None = None
+    project: Name | None = None
+    type: TaskType | None = None
+    parent: Id | None = None
+    comment: Long | None = None
+    hyperparameters: dict[Name, dict[Name, Parameter | None] | None] | None = Field(
+        None, description="Merged by section and name; null deletes a name or a section."
+    )
+    replace_hyperparameters: bool = Field(default=False, description="Those given replace all there are.")
+    configuration: dict[Name, Configuration | None] | None = Field(default=None, description="Merged; null deletes.")
+    script: Script | None = Field(default=None, description="Merged: fields that are left out stay as they are.")
+    container: Container | None = Field(default=None, description="Merged: fields that are left out stay as they are.")
+    output_destination: Text | None = None
+    runtime: JsonObject | None = Field(default=None, description="Merged; null deletes.")
+    tags: Tags | None = None
+    system_tags: Tags | None = None
+    attempt: int | None = Field(
+        default=None, ge=1, description="The attempt that edits its own task: refused once it is over."
+    )
+
+    @property
+    def builds_on_the_present(self) -> bool:
+        """Whether what it leaves out must be known to say what it means."""
+        return self.script is not None or self.container is not None
+
+    def edited(self, present: content.Content) -> task.TaskEdited:
+        """The command, for a task that is made of `present`."""
+        edit = content.Edit(
+            type=self.type,
+            comment=self.comment,
+            hyperparameters=self._hyperparameters(),
+            replace_hyperparameters=self.replace_hyperparameters,
+            configuration=self._configuration(),
+            script=_merged(present.script, self.script),
+            container=_merged(present.container, self.container),
+            output_destination=self.output_destination,
+            tags=self.tags,
+            system_tags=self.system_tags,
+        )
+        return task.TaskEdited(
+            edit=None if edit == content.Edit() else edit,
+            name=self.name,
+            project=self.project,
+            parent=self.parent,
+            runtime=self.runtime,
+            attempt=self.attempt,
+        )
+
+    def _hyperparameters(self) -> Mapping[str, Mapping[str, content.Parameter | None] | None] | None:
+        if self.hyperparameters is None:
+            return {} if self.replace_hyperparameters else None
+        return {
+            name: None if section is None else _parameters(section) for name, section in self.hyperparameters.items()
+        }
+
+    def _configuration(self) -> Mapping[str, content.Configuration | None] | None:
+        if self.configuration is None:
+            return None
+        return {
+            name: None if one is None else _as(content.Configuration, one) for name, one in self.configuration.items()
+        }
+
+
+class CloneTask(Body):
+    model_config = example({"name": "train, lr 0.2"})
+
+    name: Name | None = Field(default=None, description="'Clone of ...' when it is left out.")
+    project: Name | None = None
+    parent: Id | None = None
+    comment: Long | None = None
+    origin: Id | None = None
+
+
+class EnqueueTask(Body):
+    model_config = example({"queue": "default", "priority": 0})
+
+    queue: Name
+    priority: int = Field(default=0, ge=-(2**31) + 1, le=2**31 - 1, description="Higher goes first.")
+    origin: Id | None = None
+
+
+class StartTask(Body):
+    model_config = example({"session": "5e" * 16, "host": "laptop", "lease": 60.0})
+
+    session: Id = Field(description="New for each process; the same one when the request is repeated.")
+    host: Word = ""
+    lease: float = Field(default=LEASE, ge=1, le=3_600, description="Seconds that the process may be silent.")
+
+
+class Heartbeat(Body):
+    model_config = example({"session": "5e" * 16, "attempt": 1})
+
+    session: Id
+    attempt: int = Field(ge=1, le=LARGEST_INTEGER)
+
+
+class Nothing(Body):
+    """An object without fields: the command says it all."""
+
+
+class Reason(Body):
+    model_config = example({"reason": "found a mistake in the data"})
+
+    reason: Long = ""
+
+
+class Stop(Reason):
+    model_config = example({"reason": "takes too long", "now": False})
+
+    now: bool = Field(default=False, description="Without leaving it the time to save its work.")
+
+
+class AddArtifact(Body):
+    """One of `sha256`, the hash of a blob that is stored, and `url`, the address of what is stored elsewhere."""
+
+    model_config = example({"name": "data", "url": "s3://bucket/iris.csv", "type": "table", "size": 4551})
+
+    name: PrintableName
+    sha256: Sha256 | None = None
+    url: Annotated[Text, Field(min_length=1, max_length=10_000)] | None = None
+    size: int | None = Field(default=None, ge=0, le=LARGEST_INTEGER, description="In bytes; known of a blob.")
+    type: Word = ""
+    format: Word = ""
+    filename: Word = ""
+    preview: Long = ""
+    metadata: JsonObject = {}
+    mode: Literal["input", "output"] = "output"
+    attempt: int = Field(default=0, ge=0, description="The attempt that made it: refused once it is over.")
+
+    def added(self, size: int | None) -> task.ArtifactAdded:
+        """The command; `size` is that of the blob. Raises Invalid."""
+        if (self.sha256 is None) == (self.url is None):
+            raise Invalid("Give either sha256, the hash of a stored blob, or url, where it is stored.", "sha256")
+        blob = f"foldline://blobs/{self.sha256}/{quote(self.filename or self.name, safe='')}"
+        return task.ArtifactAdded(
+            name=self.name,
+            url=self.url or blob,
+            hash=self.sha256,
+            size=self.size if size is None else size,
+            type=self.type,
+            format=self.format,
+            filename=self.filename,
+            preview=self.preview,
+            metadata=self.metadata,
+            mode=self.mode,
+            attempt=self.attempt,
+        )
+
+
+class AddModel(InputModel):
+    model_config = example({"kind": "output", "name": "tree", "url": "s3://bucket/tree.onnx"})
+
+    kind: Literal["input", "output"]
+
+    def added(self) -> task.ModelAdded:
+        return _model(self.kind, self)
+
+
+class Point(Body):
+    title: PrintableName
+    series: PrintableName
+    iteration: int = Field(ge=-LARGEST_INTEGER, le=LARGEST_INTEGER)
+    value: float = Field(allow_inf_nan=False)
+
+
+class AddScalars(Body):
+    model_config = example({"points": [{"title": "loss", "series": "train", "iteration": 10, "value": 0.35}]})
+
+    points: list[Point] = Field(max_length=MOST_POINTS)
+
+
+class CreateToken(Body):
+    model_config = example({"name": "ana"})
+
+    name: PrintableName
+
+
+def _as(kind: type[T], body: Body) -> T:
+    """The domain's value with the fields of `body`."""
+    return kind(**{name: getattr(body, name) for name in type(body).model_fields})
+
+
+def _merged(present: T, body: Body | None) -> T | None:
+    """`present` with the fields that were given; None when there is nothing to change."""
+    if body is None:
+        return None
+    return replace(cast(Any, present), **{name: getattr(body, name) for name in body.model_fields_set})
+
+
+def _parameters(section: Mapping[str, Parameter | None]) -> dict[str, Any]:
+    return {name: None if one is None else _as(content.Parameter, one) for name, one in section.items()}
+
+
+def _model(kind: str, body: InputModel) -> task.ModelAdded:
+    given = {name: getattr(body, name) for name in InputModel.model_fields if name != "id"}
+    return task.ModelAdded(id=body.id or new_id(), kind=kind, **given)

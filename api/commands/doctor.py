@@ -1,0 +1,159 @@
+"""`foldline-server doctor`: how the server's parts are. Looks, and changes nothing."""
+
+import os
+import platform
+import shutil
+import sqlite3
+import sys
+from argparse import Namespace
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from sqlalchemy import make_url
+
+from api.commands.failures import Failed, sentence_of
+from api.commands.holder import Holder
+from api.commands.place import settings_of
+from api.settings import Settings
+from api.version import VERSION
+from eventstore.errors import CannotOpen, DatabaseInUse
+from eventstore.sql import SqlStore, open_store
+from eventstore.store import StoreUnavailable
+from eventstore.versions import REVISIONS
+from projections.runner import Runner
+
+LEAST_FREE = 1024**3  # bytes
+LARGEST_WAL = 1024**3  # bytes
+MOST_BEHIND = 60  # seconds
+
+
+class Finding(NamedTuple):
+    """What was looked at, and what is wrong with it, with the cure; empty when it is well."""
+
+    about: str
+    wrong: str = ""
+
+
+def run(asked: Namespace) -> int:
+    findings = look(settings_of(asked))
+    sick = False
+    for finding in findings:
+        print(f"{'wrong' if finding.wrong else 'ok':<6} {finding.about}", flush=True)
+        if finding.wrong:
+            sick = True
+            print(f"       {finding.wrong}", flush=True)
+    return 1 if sick else 0
+
+
+def look(settings: Settings) -> Iterator[Finding]:
+    yield Finding(f"foldline-server {VERSION} on Python {platform.python_version()}, {sys.platform}")
+    yield from _folder(settings.data)
+    if settings.url.startswith("sqlite"):
+        yield from _sqlite(settings)
+    else:
+        yield from _opened(settings)
+
+
+def _folder(data: Path) -> Iterator[Finding]:
+    there = data
+    while not there.exists():
+        there = there.parent
+    about = f"data folder {data}" + ("" if there == data else ", which the server will make")
+    may_write = os.access(there, os.W_OK | os.X_OK)
+    yield Finding(
+        about, "" if may_write else f"{there} cannot be written: give --data another folder, or mend its rights"
+    )
+    free = shutil.disk_usage(there).free
+    full = "" if free >= LEAST_FREE else "make room: less than 1 GB is left for the log and the artifacts"
+    yield Finding(f"disk: {_size(free)} free", full)
+
+
+def _sqlite(settings: Settings) -> Iterator[Finding]:
+    yield Finding(f"SQLite {sqlite3.sqlite_version}")
+    path = Path(make_url(settings.url).database or "")
+    if not path.is_absolute():
+        yield Finding(f"database {settings.url}", "write sqlite:////absolute/path/file.db")
+        return
+    if not path.exists():
+        yield Finding(f"database {path}: none yet, `foldline-server serve` makes it")
+        return
+    yield Finding(f"database {path}: {_size(path.stat().st_size)}")
+    wal = path.with_name(f"{path.name}-wal")
+    size = wal.stat().st_size if wal.exists() else 0
+    grown = "" if size < LARGEST_WAL else "a reader has kept it from being emptied: restart the server"
+    yield Finding(f"write-ahead log: {_size(size)}", grown)
+    yield from _opened(settings)
+
+
+def _opened(settings: Settings) -> Iterator[Finding]:
+    try:
+        store = open_store(settings.url)
+    except DatabaseInUse as busy:
+        yield from _held(settings, busy)
+        return
+    except (CannotOpen, StoreUnavailable) as error:
+        yield Finding(f"database {make_url(settings.url).render_as_string()}", sentence_of(error) or "")
+        return
+    try:
+        if store.database.shared:
+            yield Finding(f"PostgreSQL {_postgresql_version(store)}")
+        else:
+            yield Finding("held by nobody")
+        yield Finding(f"schema version {REVISIONS[-1]}")
+        yield Finding(f"log: {store.head():,} events")
+        for lag in Runner(store).lag() if _has_projections(store) else []:
+            # Without a server of its own the read side stands still, and catches up when one starts.
+            behind = lag.lag_seconds if store.database.shared else 0.0
+            yield _projection(lag.name, lag.lag_events, behind, lag.error)
+    finally:
+        store.close()
+
+
+def _held(settings: Settings, busy: DatabaseInUse) -> Iterator[Finding]:
+    """Ask the server that holds the file."""
+    holder = Holder(settings, busy)
+    about = f"held by process {busy.pid}" + (f", which serves {holder.address}" if holder.address else "")
+    try:
+        versions = holder.get("/version")
+        holder.get("/readyz")
+        projections = holder.get("/api/v1/projections")["items"]
+    except Failed as failed:
+        yield Finding(about, str(failed))
+        return
+    yield Finding(f"{about}, is ready and has version {versions['version']}")
+    yield Finding(f"schema version {versions['schema_version']}")
+    for one in projections:
+        yield _projection(one["name"], one["lag_events"], one["lag_seconds"], one["error"])
+
+
+def _projection(name: str, events: int, seconds: float, error: str | None) -> Finding:
+    if error:
+        cure = f"{error}; run `foldline-server rebuild {name}`, with the newest version of this program"
+    elif seconds > MOST_BEHIND:
+        cure = f"it is {seconds:.0f} s behind: see whether the server is busy, and whether its log says why"
+    else:
+        cure = ""
+    return Finding(f"projection {name}: " + ("up to date" if not events else f"{events:,} events behind"), cure)
+
+
+def _has_projections(store: SqlStore) -> bool:
+    """Whether a server has ever run on this database."""
+    from sqlalchemy import inspect
+
+    with store.database.reading() as connection:
+        return inspect(connection).has_table("projection")
+
+
+def _postgresql_version(store: SqlStore) -> str:
+    with store.database.reading() as connection:
+        found: Any = connection.exec_driver_sql("SHOW server_version").scalar()
+    return str(found)
+
+
+def _size(count: float) -> str:
+    for unit in ("bytes", "KB", "MB"):
+        if count < 1000:
+            return f"{count:.0f} {unit}"
+        count /= 1000
+    return f"{count:.1f} GB"

@@ -1,0 +1,36 @@
+"""What only commands on the server's own machine may do: they show the key in the data folder."""
+
+import time
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Response
+
+from api import shapes
+from api.asking import Actor, Wired
+from api.bodies import CreateToken
+from api.documented import problems
+from api.errors import Problem
+from api.wire import JsonResponse
+
+
+def only_admin(actor: Actor) -> None:
+    if actor != "admin":
+        said = "Only commands on the server's own machine may do this: run foldline-server there."
+        raise Problem(403, "forbidden", said)
+
+
+router = APIRouter(prefix="/admin", tags=["service"])
+AdminOnly = Annotated[None, Depends(only_admin)]
+
+
+@router.post(
+    "/tokens",
+    status_code=201,
+    response_model=shapes.NewToken,
+    summary="Create a token",
+    responses=problems(400, 403, 413, 422),
+)
+def create_token(body: CreateToken, services: Wired, _: AdminOnly) -> Response:
+    """What `foldline-server token create` asks of a server that holds the database. The token is shown this once."""
+    secret = services.tokens.create(body.name, time.time_ns() // 1000)
+    return JsonResponse({"name": body.name, "token": secret}, 201, headers={"Cache-Control": "no-store"})

@@ -1,0 +1,14 @@
+"""Whose token it is."""
+
+from fastapi import APIRouter, Response
+
+from api import shapes
+from api.asking import Actor, Wired
+from api.wire import JsonResponse
+
+router = APIRouter(tags=["service"])
+
+
+@router.get("/whoami", response_model=shapes.WhoAmI, summary="Ask whose token this is")
+def whoami(actor: Actor, services: Wired) -> Response:
+    return JsonResponse({"name": actor, "token": services.tokens.needed()})

@@ -1,0 +1,13 @@
+"""The projections that this program keeps."""
+
+from collections.abc import Sequence
+
+from projections.agents import Agents
+from projections.pipelines import Pipelines
+from projections.projection import Projection
+from projections.queues import Queues
+from projections.runs import Runs
+from projections.tasks import Tasks
+from projections.timeline import Timeline
+
+PROJECTIONS: Sequence[Projection] = (Tasks(), Runs(), Queues(), Agents(), Pipelines(), Timeline())

@@ -1,0 +1,155 @@
+"""How far each projection has come: its row in `projection`, and the making, filling and changing over of its tables.
+
+A row is only ever moved on from where its mover saw it, so that of two processes that follow the same log one moves it
+and the other one notices.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+
+from sqlalchemy import ColumnElement, Connection, Table, delete, func, insert, inspect, select, text, update
+
+from eventstore.schema import event
+from projections.projection import Projection
+from projections.tables import copies, projection
+
+NEXT = "_next"  # what the tables of a rebuild are called by until they take their place
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Checkpoint:
+    """`next_position` is where a rebuild under way has come to; `error` is why this one stopped."""
+
+    name: str
+    shard: int
+    position: int
+    version: int
+    generation: int
+    next_position: int | None
+    updated_at: int
+    error: str | None
+
+
+def prepare(connection: Connection, projections: Sequence[Projection], shards: int) -> None:
+    """Make what is missing, and anew what other code made. A projection that stopped may try again."""
+    if connection.dialect.name == "postgresql":
+        connection.exec_driver_sql("SELECT pg_advisory_xact_lock(hashtext('projections'))")
+    projection.create(connection, checkfirst=True)
+    connection.execute(update(projection).values(error=None))
+    there = set(inspect(connection).get_table_names())
+    for one in projections:
+        rows = of(connection, one.name)
+        names = {table.name for table in one.tables}
+        sound = len(rows) == shards and all(row.version == one.version for row in rows) and names <= there
+        if not sound:
+            _make(connection, one, shards, generation=max((row.generation for row in rows), default=0) + 1)
+        elif any(row.next_position is not None for row in rows) and not {name + NEXT for name in names} <= there:
+            end_rebuild(connection, one)
+
+
+def of(connection: Connection, name: str | None = None, *, lock: bool = False) -> list[Checkpoint]:
+    """The checkpoints of this projection, or of all; `lock` keeps others from moving them until the commit."""
+    query = select(projection).order_by(projection.c.name, projection.c.shard)
+    if name is not None:
+        query = query.where(projection.c.name == name)
+    if lock:
+        query = query.with_for_update()
+    return [Checkpoint(**row) for row in connection.execute(query).mappings()]
+
+
+def advance(connection: Connection, seen: Checkpoint, *, to: int, at: int | None, error: str | None = None) -> bool:
+    """Move it on from where it was seen, up to an event recorded `at`; False when it is not there any more."""
+    moved = connection.execute(
+        update(projection)
+        .where(*_same(seen), projection.c.position == seen.position)
+        .values(position=to, updated_at=seen.updated_at if at is None else at, error=error)
+    )
+    return moved.rowcount == 1
+
+
+def advance_next(connection: Connection, seen: Checkpoint, *, to: int) -> bool:
+    """As `advance`, for the rebuild under way."""
+    moved = connection.execute(
+        update(projection)
+        .where(*_same(seen), projection.c.next_position == seen.next_position)
+        .values(next_position=to)
+    )
+    return moved.rowcount == 1
+
+
+def next_tables(one: Projection, generation: int) -> Mapping[str, Table]:
+    """Where the rebuild of the `generation`th tables writes the next ones."""
+    return copies(one.tables, generation + 1, NEXT)
+
+
+def begin_rebuild(connection: Connection, one: Projection) -> list[Checkpoint]:
+    """Empty tables beside those in use, to be filled from position 0; the checkpoints. Goes on with one under way."""
+    rows = of(connection, one.name, lock=True)
+    if any(row.next_position is None for row in rows):
+        end_rebuild(connection, one)
+        for table in next_tables(one, rows[0].generation).values():
+            table.create(connection)
+        connection.execute(update(projection).where(projection.c.name == one.name).values(next_position=0))
+    return [row if row.next_position is not None else replace(row, next_position=0) for row in rows]
+
+
+def end_rebuild(connection: Connection, one: Projection) -> None:
+    """Throw away what a rebuild has made so far."""
+    for table in next_tables(one, 0).values():
+        table.drop(connection, checkfirst=True)
+    connection.execute(update(projection).where(projection.c.name == one.name).values(next_position=None))
+
+
+def change_over(connection: Connection, one: Projection) -> bool:
+    """Put the rebuilt tables in the place of those in use; False when they are not as far yet."""
+    rows = of(connection, one.name, lock=True)
+    if any(row.next_position is None or row.next_position < row.position for row in rows):
+        return False
+    for table in one.tables:
+        table.drop(connection)
+        connection.execute(text(f"ALTER TABLE {table.name}{NEXT} RENAME TO {table.name}"))
+    last_event = (
+        select(event.c.recorded_at)
+        .where(event.c.shard == projection.c.shard, event.c.position == projection.c.next_position)
+        .scalar_subquery()
+    )
+    connection.execute(
+        update(projection)
+        .where(projection.c.name == one.name)
+        .values(
+            position=projection.c.next_position,
+            next_position=None,
+            generation=projection.c.generation + 1,
+            updated_at=func.coalesce(last_event, projection.c.updated_at),
+            error=None,
+        )
+    )
+    return True
+
+
+def _same(seen: Checkpoint) -> tuple[ColumnElement[bool], ...]:
+    return (
+        projection.c.name == seen.name,
+        projection.c.shard == seen.shard,
+        projection.c.generation == seen.generation,
+    )
+
+
+def _make(connection: Connection, one: Projection, shards: int, *, generation: int) -> None:
+    end_rebuild(connection, one)
+    for table in copies(one.tables, generation).values():
+        table.drop(connection, checkfirst=True)
+        table.create(connection)
+    connection.execute(delete(projection).where(projection.c.name == one.name))
+    for shard in range(shards):
+        first = Checkpoint(
+            name=one.name,
+            shard=shard,
+            position=0,
+            version=one.version,
+            generation=generation,
+            next_position=None,
+            updated_at=0,
+            error=None,
+        )
+        connection.execute(insert(projection).values(asdict(first)))

@@ -1,0 +1,199 @@
+"""The work of following the log, one step at a time: pages are read, folded, and written with their checkpoints.
+
+A page is folded on a reading connection, and only then are the rows and checkpoints of all projections written, in one
+short transaction: on SQLite the commands wait for it.
+"""
+
+import logging
+from collections.abc import Mapping, Sequence
+
+from sqlalchemy import Connection, Table
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+
+from eventstore.sql import SqlStore
+from eventstore.store import Recorded, StoreUnavailable
+from projections import checkpoints
+from projections.checkpoints import Checkpoint
+from projections.pages import Folded, decoded, fold
+from projections.projection import Projection
+
+log = logging.getLogger(__name__)
+
+PAGE = 1_000
+REBUILD_PAGE = 5_000
+
+
+class Following:
+    """Not for two threads at once; other processes may follow the same log."""
+
+    def __init__(self, store: SqlStore, projections: Sequence[Projection]) -> None:
+        self.failed: dict[str, str] = {}  # why the last rebuild of a projection ended without success
+        self._store = store
+        self._projections = {one.name: one for one in projections}
+        self._seen: Mapping[tuple[str, int], Checkpoint] = {}
+        self._next: dict[str, tuple[int, Mapping[str, Table]]] = {}
+
+    @property
+    def ready(self) -> bool:
+        """Whether the tables and checkpoints are there, as far as is known here."""
+        return bool(self._seen)
+
+    def position(self, name: str, shard: int) -> int:
+        """How far the rows of this projection are, as far as is known here."""
+        seen = self._seen.get((name, shard))
+        return seen.position if seen else 0
+
+    def rebuilding(self, name: str) -> bool:
+        return any(seen.next_position is not None for seen in self._of(name))
+
+    def prepare(self) -> None:
+        """Make the tables and checkpoints that are missing, and anew those that other code made."""
+        with self._store.database.writing() as connection:
+            checkpoints.prepare(connection, list(self._projections.values()), self._store.shards)
+            seen = checkpoints.of(connection)
+        self._learn(seen)
+
+    def step(self) -> bool:
+        """Take the next page of each projection and of each rebuild. Returns whether there is more to do at once."""
+        if not self.ready:
+            self.prepare()
+        try:
+            return self._step()
+        except BaseException:
+            self._seen = {}  # a commit may have gone either way, a table may be gone
+            raise
+
+    def begin_rebuild(self, name: str) -> None:
+        """Begin to make the rows anew, from position 0, or go on with it. Raises KeyError for an unknown name."""
+        one = self._projections[name]
+        if not self.ready:
+            self.prepare()
+        self.failed.pop(name, None)
+        with self._store.database.writing() as connection:
+            checkpoints.begin_rebuild(connection, one)
+            seen = checkpoints.of(connection)
+        self._learn(seen)
+
+    def _step(self) -> bool:
+        before = self._seen
+        more = [self._follow(shard) for shard in range(self._store.shards)]
+        more += [self._go_on_rebuilding(one) for one in self._projections.values() if self.rebuilding(one.name)]
+        if before is self._seen and self._store.database.shared:
+            self._look()  # another process may have gone on, or have begun a rebuild
+        return any(more)
+
+    # The log, as it grows
+
+    def _follow(self, shard: int) -> bool:
+        more = False
+        for position, group in self._at_work(shard).items():
+            page = self._store.read(after=position, limit=PAGE, shard=shard)
+            if page:
+                self._take(group, shard, page)
+            more = more or len(page) == PAGE
+        return more
+
+    def _at_work(self, shard: int) -> Mapping[int, Sequence[Projection]]:
+        """Those that follow, by the position they are at: mostly all at the same."""
+        groups: dict[int, list[Projection]] = {}
+        for one in self._projections.values():
+            seen = self._seen.get((one.name, shard))
+            # Another version of this program may have taken it over.
+            if seen is not None and seen.error is None and seen.version == one.version:
+                groups.setdefault(seen.position, []).append(one)
+        return groups
+
+    def _take(self, group: Sequence[Projection], shard: int, page: Sequence[Recorded]) -> None:
+        entries = decoded(page, frozenset[type]().union(*(one.reads for one in group)))
+        with self._store.database.reading() as connection:
+            folded = [(one, fold(one, page, entries, connection)) for one in group]
+        with self._store.database.writing(durable=False) as connection:
+            for one, result in folded:
+                self._write(connection, self._seen[one.name, shard], result)
+            seen = checkpoints.of(connection)
+        self._learn(seen)
+
+    def _write(self, connection: Connection, seen: Checkpoint, result: Folded) -> None:
+        """Rows and checkpoint, or neither and the reason."""
+        try:
+            with connection.begin_nested():
+                if checkpoints.advance(connection, seen, to=result.upto, at=result.at, error=result.error):
+                    result.desk.write(connection)
+        except Exception as error:
+            if _passes(error):
+                raise
+            log.exception("projection %s cannot write events %d to %d", seen.name, seen.position + 1, result.upto)
+            why = f"stopped before event {seen.position + 1}: the rows up to {result.upto} were refused: {_line(error)}"
+            checkpoints.advance(connection, seen, to=seen.position, at=None, error=why)
+
+    # Rebuilds
+
+    def _go_on_rebuilding(self, one: Projection) -> bool:
+        reached = True
+        for seen in self._of(one.name):
+            page = self._store.read(after=seen.next_position or 0, limit=REBUILD_PAGE, shard=seen.shard)
+            if page and not self._take_anew(one, seen, page):
+                return False
+            reached = reached and len(page) < REBUILD_PAGE
+        if reached:
+            with self._store.database.writing() as connection:
+                changed = checkpoints.change_over(connection, one)
+                seen = checkpoints.of(connection)
+            self._learn(seen)
+            return not changed
+        return True
+
+    def _take_anew(self, one: Projection, seen: Checkpoint, page: Sequence[Recorded]) -> bool:
+        """False when the rebuild has come to its end here."""
+        with self._store.database.reading() as connection:
+            result = fold(one, page, decoded(page, one.reads), connection, self._next_tables(one, seen.generation))
+        failed = result.error
+        if failed is None:
+            try:
+                with self._store.database.writing(durable=False) as connection:
+                    if checkpoints.advance_next(connection, seen, to=result.upto):
+                        result.desk.write(connection)
+            except Exception as error:
+                if _passes(error):
+                    raise
+                failed = f"stopped before event {result.upto}: {_line(error)}"
+        if failed is not None:
+            log.error("the rebuild of projection %s %s", one.name, failed)
+            self.failed[one.name] = failed
+            with self._store.database.writing() as connection:
+                checkpoints.end_rebuild(connection, one)
+        self._look()
+        return failed is None
+
+    def _next_tables(self, one: Projection, generation: int) -> Mapping[str, Table]:
+        known = self._next.get(one.name)
+        if known is None or known[0] != generation:
+            known = self._next[one.name] = (generation, checkpoints.next_tables(one, generation))
+        return known[1]
+
+    # What is known of the checkpoints
+
+    def _of(self, name: str) -> list[Checkpoint]:
+        return [seen for (known, _), seen in self._seen.items() if known == name]
+
+    def _look(self) -> None:
+        with self._store.database.reading() as connection:
+            seen = checkpoints.of(connection)
+        self._learn(seen)
+
+    def _learn(self, seen: Sequence[Checkpoint]) -> None:
+        learnt = {(one.name, one.shard): one for one in seen}
+        wanted = {(name, shard) for name in self._projections for shard in range(self._store.shards)}
+        # Nothing counts as known unless all is: whatever is missing is made by `prepare` in the next step.
+        self._seen = learnt if wanted <= learnt.keys() else {}
+
+
+def _passes(error: Exception) -> bool:
+    """Whether it is the database that has a bad moment, so that the same may go well later."""
+    if isinstance(error, StoreUnavailable | OperationalError | InterfaceError):
+        return True
+    return isinstance(error, DBAPIError) and error.connection_invalidated
+
+
+def _line(error: Exception) -> str:
+    return (str(error) or type(error).__name__).splitlines()[0]

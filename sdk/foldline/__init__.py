@@ -1,0 +1,52 @@
+"""Foldline: pipelines for people who train and process models. The SDK, as a script imports it."""
+
+from typing import TYPE_CHECKING
+
+from foldline.version import VERSION as __version__
+
+if TYPE_CHECKING:
+    from foldline.automation.controller import PipelineController
+    from foldline.client import Client
+    from foldline.errors import ApiError, FoldlineError
+    from foldline.logger import Logger
+    from foldline.storage import StorageManager
+    from foldline.task import Task
+    from foldline.types import TaskTypes
+
+__all__ = [
+    "ApiError",
+    "Client",
+    "FoldlineError",
+    "Logger",
+    "PipelineController",
+    "StorageManager",
+    "Task",
+    "TaskTypes",
+    "__version__",
+]
+
+_WHERE = {
+    "ApiError": "foldline.errors",
+    "Client": "foldline.client",
+    "FoldlineError": "foldline.errors",
+    "Logger": "foldline.logger",
+    "PipelineController": "foldline.automation.controller",
+    "StorageManager": "foldline.storage",
+    "Task": "foldline.task",
+    "TaskTypes": "foldline.types",
+}
+
+
+def __getattr__(name: str) -> object:
+    """Import what is asked for only now, so that `import foldline` costs a script nothing."""
+    if name not in _WHERE:
+        raise AttributeError(f"module 'foldline' has no attribute {name!r}")
+    import importlib
+
+    value = getattr(importlib.import_module(_WHERE[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

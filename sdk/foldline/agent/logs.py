@@ -1,0 +1,141 @@
+"""Output on its way to the server: files that attempts write, sent piece by piece as they grow."""
+
+import logging
+import os
+import threading
+import time
+from pathlib import Path
+from typing import Final
+
+from foldline.agent.patience import Pauses, is_away
+from foldline.client import Client
+from foldline.errors import ApiError, FoldlineError, Refused
+
+PIECE: Final = 256 * 1024  # bytes in one request
+EVERY: Final = 0.1  # seconds between looks at the files
+
+log = logging.getLogger("foldline.agent")
+
+
+class Log:
+    """The output of one attempt: a file that its process appends to, and how far the server has it."""
+
+    def __init__(self, task_id: str, number: int, path: Path) -> None:
+        self.task_id = task_id
+        self.number = number
+        self.offset = 0
+        self.ended = False
+        self.settled = threading.Event()  # the server has all of it, or will not have it
+        self._file = os.open(path, os.O_RDONLY | os.O_CREAT, 0o644)
+
+    def next_piece(self) -> bytes:
+        return os.pread(self._file, PIECE, self.offset)
+
+    def settle(self) -> None:
+        if not self.settled.is_set():
+            os.close(self._file)
+            self.settled.set()
+
+
+class LogShipper:
+    """One thread that sends what was appended, at most a piece of each log in turn, so that none starves the others.
+
+    The files are followed rather than fed by a pipe: what a process writes is on disk whatever becomes of the agent
+    or the server, and nobody waits for a reader.
+    """
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+        self._logs: list[Log] = []
+        self._changed = threading.Condition()
+        self._closed = False
+        self._nudged = False
+        self._away = False
+        self._pauses = Pauses()
+        threading.Thread(target=self._run, name="logs", daemon=True).start()
+
+    def follow(self, task_id: str, number: int, path: Path) -> Log:
+        """Send `path` from now on, until `finish`."""
+        shipped = Log(task_id, number, path)
+        with self._changed:
+            self._logs.append(shipped)
+            self._changed.notify_all()
+        return shipped
+
+    def finish(self, shipped: Log, patience: float = 0.0) -> None:
+        """Nothing more will be written. Wait `patience` seconds for the server to have it all, less when it is away."""
+        with self._changed:
+            shipped.ended = True
+            self._nudged = True
+            self._changed.notify_all()
+            self._changed.wait_for(lambda: shipped.settled.is_set() or self._away or self._closed, patience)
+
+    def wait(self, seconds: float) -> bool:
+        """Whether the server has all logs, within `seconds`."""
+        with self._changed:
+            logs = list(self._logs)
+        give_up = time.monotonic() + seconds
+        return all(shipped.settled.wait(max(0.0, give_up - time.monotonic())) for shipped in logs)
+
+    def close(self) -> None:
+        """Send no more. Those who wait for a log need wait no longer."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
+
+    def _run(self) -> None:
+        while logs := self._open_logs():
+            try:
+                busy = [self._send_piece(shipped) for shipped in logs]
+                self._pauses.reset()
+                self._away = False
+                if not any(busy):
+                    self._rest(EVERY)
+            except Exception as error:
+                if not isinstance(error, FoldlineError):
+                    log.error("logs cannot be sent now", exc_info=error)
+                self._away = True
+                self._rest(self._pauses.next(), until_nudged=False)
+        for shipped in self._logs:
+            shipped.settle()
+
+    def _open_logs(self) -> list[Log]:
+        """The logs to look at; waits while there are none. Empty when closed."""
+        with self._changed:
+            self._logs = [shipped for shipped in self._logs if not shipped.settled.is_set()]
+            self._changed.notify_all()
+            self._changed.wait_for(lambda: self._logs or self._closed)
+            return [] if self._closed else list(self._logs)
+
+    def _rest(self, seconds: float, *, until_nudged: bool = True) -> None:
+        with self._changed:
+            self._changed.notify_all()
+            self._changed.wait_for(lambda: self._closed or (until_nudged and self._nudged), seconds)
+            self._nudged = False
+
+    def _send_piece(self, shipped: Log) -> bool:
+        """Send the next piece, if there is one. Raises FoldlineError when the server is away."""
+        ended = shipped.ended  # read first: what comes before it is in the file already
+        piece = shipped.next_piece()
+        if not piece:
+            if ended:
+                shipped.settle()
+            return False
+        try:
+            shipped.offset = self._client.tasks.append_log(
+                shipped.task_id, piece, attempt=shipped.number, offset=shipped.offset
+            )
+        except ApiError as error:
+            if is_away(error):
+                raise
+            self._resume_or_give_up(shipped, error)
+        return True
+
+    def _resume_or_give_up(self, shipped: Log, error: ApiError) -> None:
+        """The server says where it stands (a piece was lost with it), or that it takes no more."""
+        offset = error.problem.get("offset")
+        if isinstance(error, Refused) and isinstance(offset, int) and offset != shipped.offset:
+            shipped.offset = offset
+            return
+        log.warning("the log of attempt %s of task %s ends early: %s", shipped.number, shipped.task_id, error)
+        shipped.settle()

@@ -1,0 +1,39 @@
+"""Pipelines, queues and projections: nouns with little to say."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from foldline.calls.base import Calls, part
+from foldline.listing import Json, Listing
+
+
+class Pipelines(Calls):
+    def register(self, definition: Mapping[str, Any]) -> Json:
+        return self._post("pipelines", definition)
+
+    def list(self, *, project: str | None = None, name: str | None = None, limit: int | None = None) -> Listing:
+        return self._list("pipelines", limit, project=project, name=name)
+
+    def get(self, identifier: str) -> Json:
+        return self._get(f"pipelines/{part(identifier)}")
+
+
+class Queues(Calls):
+    def create(self, name: str) -> Json:
+        return self._post("queues", {"name": name})
+
+    def list(self, limit: int | None = None) -> Listing:
+        return self._list("queues", limit)
+
+    def get(self, name: str) -> Json:
+        return self._get(f"queues/{part(name)}")
+
+
+class Projections(Calls):
+    def list(self) -> list[Json]:
+        """Each with its position, the head of the log and its lag."""
+        return self._get("projections")["items"]
+
+    def rebuild(self, name: str) -> None:
+        """Throw the projection's rows away and make them again from the log."""
+        self._client.request("POST", f"projections/{part(name)}/rebuild", json={}, timeout=600.0)

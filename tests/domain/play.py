@@ -1,0 +1,207 @@
+"""Plays a run without a store, agents or time: a test says what happens to which step, in which order.
+
+What a command decides goes to a log, and from there into the run, just as the controller does it. While it plays it
+holds every change of a task and of a step against the charts.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from domain import run as runs
+from domain import task as tasks
+from domain.content import Content
+from domain.ids import run_stream, step_task_id, task_stream
+from domain.lifecycle import STEP, STEP_ENDED, TASK
+from domain.pipeline import Definition, PipelineParameter, Plan, StepDefinition, checked
+from domain.run import Decided, Fact, Run, RunCreated, StartRun, Step, StopRun
+from domain.task import ArtifactAdded, EndTask, LoseTask, StartTask, StopTask, Task, TaskCommand
+
+RUN_ID = "2f" + "0" * 30
+TEMPLATE = "7e" * 32  # SHA-256 of every step's template, where the test names no other
+LEGAL_TASK = {(before, after) for (before, _), after in TASK.items()}
+LEGAL_STEP = {(before, after) for (before, _), after in STEP.items()}
+
+Steps = Mapping[str, Sequence[str]] | Sequence[StepDefinition]
+
+
+def step(name: str, *parents: str, **fields: Any) -> StepDefinition:
+    """A step as it stands in a pinned definition."""
+    return StepDefinition(name=name, parents=parents, **{"base_task_id": "b" * 32, "content": TEMPLATE, **fields})
+
+
+def pipeline(steps: Steps, **fields: Any) -> Definition:
+    """A checked definition; `steps` may be {name: parents}."""
+    if isinstance(steps, Mapping):
+        steps = [step(name, *parents) for name, parents in steps.items()]
+    parameters = [PipelineParameter(name=name, default=value) for name, value in fields.pop("defaults", {}).items()]
+    given = {"name": "iris", "project": "examples", "default_queue": "default", **fields}
+    return checked(Definition(steps=steps, parameters=parameters, **given))
+
+
+class Play:
+    """One run. Every method is one append: a command, what it decides, and what follows for the run."""
+
+    def __init__(
+        self,
+        definition: Definition,
+        template: Content | Mapping[str, Content] = Content(),
+        *,
+        draft: bool = False,
+        queues: Sequence[str] = ("default", "services"),
+        **created: Any,
+    ) -> None:
+        contents = {TEMPLATE: template} if isinstance(template, Content) else template
+        self.plan = Plan(definition, contents)
+        self.run = Run(id=RUN_ID, plan=self.plan)
+        self.tasks: dict[str, Task] = {}
+        self.log: list[Fact] = []
+        self.appends: list[int] = []  # where in the log each append begins
+        self._shadow = self.run
+        event = RunCreated(
+            **{"name": "iris #1", "project": definition.project, "definition": "d" * 64, "queues": queues, **created}
+        )
+        self._append(Decided(run_stream(RUN_ID), event))
+        if not draft:
+            self.start()
+
+    # What people and agents do
+
+    def start(self) -> None:
+        self.command(StartRun())
+
+    def stop(self, reason: str = "", outcome: str = "stopped") -> None:
+        self.command(StopRun(reason=reason, outcome=outcome))
+
+    def command(self, given: runs.RunCommand) -> None:
+        for event in runs.command(given, self.run):
+            self._append(Decided(run_stream(RUN_ID), event))
+
+    def begin(self, *names: str) -> None:
+        for name in names:
+            self.task(name, StartTask(agent_id="a" * 32, session="s1"))
+
+    def complete(self, *names: str) -> None:
+        for name in names:
+            self._end(name, "completed")
+
+    def fail(self, name: str, reason: str = "exit code 3") -> None:
+        self._end(name, "failed", reason)
+
+    def report_stopped(self, name: str, reason: str = "") -> None:
+        self._end(name, "stopped", reason)
+
+    def lose(self, name: str, reason: str = "agent lost") -> None:
+        self._begun(name)
+        self.task(name, LoseTask(attempt=self.step(name).attempts, reason=reason))
+
+    def stop_task(self, name: str, reason: str = "") -> None:
+        """A person stops the step's task, not the run."""
+        self.task(name, StopTask(reason=reason))
+
+    def artifact(self, name: str, artifact: str = "data", **fields: Any) -> None:
+        self.task(name, ArtifactAdded(**{"name": artifact, "url": f"foldline://blobs/{artifact}", **fields}))
+
+    def play(self, moves: str) -> "Play":
+        """`moves` such as "a completes, b fails, stop": in this order."""
+        words = {"begins": self.begin, "completes": self.complete, "fails": self.fail, "stops": self.report_stopped}
+        words |= {"lost": self.lose, "asked": self.stop_task}
+        for move in filter(None, map(str.strip, moves.split(","))):
+            match move.split():
+                case ["stop"]:
+                    self.stop()
+                case [name, word]:
+                    words[word](name)
+                case _:
+                    raise ValueError(move)
+        return self
+
+    def task(self, name: str, command: TaskCommand) -> None:
+        """Raises Refused. What the command decides is one append."""
+        for event in tasks.decide(command, self.tasks[name]):
+            self._append(Decided(task_stream(step_task_id(RUN_ID, name)), event, name))
+
+    def _begun(self, name: str) -> None:
+        if self.step(name).status == "queued":
+            self.begin(name)
+
+    def _end(self, name: str, status: str, reason: str = "") -> None:
+        self._begun(name)
+        attempt = self.tasks[name].attempt
+        self.task(name, EndTask(status=status, reason=reason, attempt=attempt, session="s1"))
+
+    # What can be seen
+
+    def step(self, name: str) -> Step:
+        return self.run.step(name)
+
+    @property
+    def statuses(self) -> dict[str, str]:
+        return {name: self.step(name).status for name in self.plan.steps}
+
+    @property
+    def reasons(self) -> dict[str, str]:
+        return {name: self.step(name).reason for name in self.plan.steps if self.step(name).reason}
+
+    def of_type(self, kind: type) -> list[Fact]:
+        return [fact for fact in self.log if isinstance(fact.event, kind)]
+
+    def created(self, name: str) -> tasks.TaskCreated:
+        """The event by which the step's task was made."""
+        [event] = [fact.event for fact in self.of_type(tasks.TaskCreated) if fact.step == name]
+        assert isinstance(event, tasks.TaskCreated)
+        return event
+
+    # How it gets into the log
+
+    def _append(self, cause: Decided) -> None:
+        self.appends.append(len(self.log))
+        [fact] = self._record([cause])
+        self.run = runs.react(self.run, fact, lambda _, decided: self._record(decided))
+
+    def _record(self, decided: Iterable[Decided]) -> list[Fact]:
+        facts: list[Fact] = []
+        for one in decided:
+            version = len(self.log) + 1
+            fact = Fact(one.stream, one.event, at=version * 1_000_000, run_version=version, step=one.step)
+            self.log.append(fact)
+            facts.append(fact)
+            self._check_step(fact)
+            if one.step is not None and one.stream != run_stream(RUN_ID):
+                self._take_in(one.step, fact)
+        return facts
+
+    def _take_in(self, name: str, fact: Fact) -> None:
+        """The step's task, as its own stream knows it."""
+        before = self.tasks.get(name, Task(id=step_task_id(RUN_ID, name)))
+        assert fact.stream == task_stream(before.id)
+        after = tasks.evolve(before, fact.event, fact.at)  # pyright: ignore[reportArgumentType]
+        assert before.status == after.status or (before.status, after.status) in LEGAL_TASK, (name, fact)
+        self.tasks[name] = after
+
+    def _check_step(self, fact: Fact) -> None:
+        before, self._shadow = self._shadow, runs.evolve(self._shadow, fact)
+        if fact.step is None:
+            return
+        old, new = before.step(fact.step).status, self._shadow.step(fact.step).status
+        assert old == new or (old, new) in LEGAL_STEP, f"step {fact.step} went from {old} to {new}: {fact}"
+
+
+def ended(play: Play) -> bool:
+    return set(play.statuses.values()) <= STEP_ENDED
+
+
+def decided_again(play: Play) -> list[Decided]:
+    """What today's rules make of the recorded causes: the log once more, if they are still the same rules."""
+    run = Run(id=RUN_ID, plan=play.plan)
+    out: list[Decided] = []
+    for begin, end in zip(play.appends, [*play.appends[1:], len(play.log)], strict=True):
+        cause, *recorded = play.log[begin:end]
+        out.append(Decided(cause.stream, cause.event, cause.step))
+        rest = iter(recorded)
+
+        def record(_: Run, decided: Sequence[Decided], rest: Any = rest) -> list[Fact]:
+            out.extend(decided)
+            return [fact for _, fact in zip(decided, rest, strict=False)]
+
+        run = runs.react(run, cause, record)
+    return out
