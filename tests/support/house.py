@@ -131,5 +131,5 @@ def script(code: str, **more: Any) -> dict[str, Any]:
     return {"script": {"entry_point": "step.py", "diff": code}, **more}
 
 
-def step(name: str, code: str = "", *, parents: Sequence[str] = (), **more: Any) -> dict[str, Any]:
+def step(name: str, code: str = "pass", *, parents: Sequence[str] = (), **more: Any) -> dict[str, Any]:
     return {"name": name, "parents": list(parents), "task": script(code), **more}

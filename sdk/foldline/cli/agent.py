@@ -5,8 +5,8 @@ from typing import Annotated
 
 from cyclopts import App, Parameter
 
+from foldline.cli.connection import connected
 from foldline.cli.output import Column, Format, show, when
-from foldline.client import Client
 
 app = App(name="agent", help="Start an agent on this machine, or list agents.")
 
@@ -58,5 +58,5 @@ def start(
 @app.command
 def ls(*, output: Format = "table") -> None:
     """List agents."""
-    with Client() as client:
+    with connected() as client:
         show(client.agents.list(), AGENTS, output)

@@ -2,8 +2,8 @@
 
 from cyclopts import App
 
+from foldline.cli.connection import connected
 from foldline.cli.output import Column, Format, show, show_one, when
-from foldline.client import Client
 
 app = App(name="queue", help="List and create queues.")
 
@@ -19,12 +19,12 @@ QUEUES: list[Column] = [
 @app.command
 def ls(*, output: Format = "table") -> None:
     """List queues: how many tasks wait, how many agents listen."""
-    with Client() as client:
+    with connected() as client:
         show(client.queues.list(), QUEUES, output, identity="name")
 
 
 @app.command
 def create(name: str, *, output: Format = "table") -> None:
     """Create a queue; harmless when it is there."""
-    with Client() as client:
+    with connected() as client:
         show_one(client.queues.create(name), QUEUES, output, identity="name")

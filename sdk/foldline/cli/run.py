@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 from cyclopts import App, Parameter
 
+from foldline.cli.connection import SECONDS_TO_ANSWER, SECONDS_WHILE_WATCHING, connected
 from foldline.cli.naming import run_id
 from foldline.cli.output import Column, Format, Json, show, show_one, took, when
 from foldline.client import Client
@@ -87,7 +88,7 @@ def submit(
     watch
         Stay until the run has ended; the exit code is its outcome.
     """
-    with Client() as client:
+    with connected(patience=SECONDS_WHILE_WATCHING if watch else SECONDS_TO_ANSWER) as client:
         run = client.runs.submit(
             read_definition(definition),
             parameters=parameters_from(parameter or []),
@@ -114,7 +115,7 @@ def ls(
     output: Format = "table",
 ) -> None:
     """List runs, the newest first."""
-    with Client() as client:
+    with connected() as client:
         found = client.runs.list(status=status, project=project, name=name, tag=tag, limit=limit)
         show(found, RUNS, output)
 
@@ -129,7 +130,7 @@ def show_(run: str, *, output: Format = "table") -> None:
         Its id, the beginning of it, @latest or @failed. ID@318 shows it as of its 318th event, ID@TIME as of a time.
     """
     name, at = split_at(run)
-    with Client() as client:
+    with connected() as client:
         identity = run_id(client, name)
         found = client.runs.get(identity, at=at)
         if output == "ids":
@@ -157,7 +158,7 @@ def watch(run: str = "@latest", *, timeout: float | None = None) -> int:
     timeout
         Seconds after which to leave with exit code 12; the run goes on.
     """
-    with Client() as client:
+    with connected(patience=SECONDS_WHILE_WATCHING) as client:
         return _watch(client, run_id(client, run), timeout)
 
 
@@ -191,7 +192,7 @@ def logs(run: str, step: str | None = None, *, attempt: int | None = None, follo
     """
     from foldline.cli.logs import print_log
 
-    with Client() as client:
+    with connected() as client:
         identity = run_id(client, run)
         found = [one for one in client.runs.steps(identity) if (one["name"] == step if step else _worth_reading(one))]
         if not found:
@@ -209,14 +210,14 @@ def _worth_reading(step: Json) -> bool:
 @app.command
 def start(run: str, *, output: Format = "table") -> None:
     """Start a run that was submitted as a draft."""
-    with Client() as client:
+    with connected() as client:
         show_one(client.runs.start(run_id(client, run)), FIELDS, output)
 
 
 @app.command
 def stop(run: str, *, reason: str = "", output: Format = "table") -> None:
     """Stop a run: what runs may save its work, what waits is skipped."""
-    with Client() as client:
+    with connected() as client:
         show_one(client.runs.stop(run_id(client, run), reason), FIELDS, output)
 
 
@@ -240,7 +241,7 @@ def replay(
     speed
         0: at once; 1: as fast as it happened; 10: ten times as fast.
     """
-    with Client() as client:
+    with connected() as client:
         for line in client.runs.replay(run_id(client, run), start=from_, end=to, speed=speed):
             if output in ("json", "ndjson"):
                 print(json.dumps(line, ensure_ascii=False), flush=True)
@@ -258,7 +259,7 @@ def replay_line(line: Json) -> str:
 @app.command
 def verify(run: str, *, output: Format = "table") -> int:
     """Fold and decide the whole run again, and compare with what was recorded. Exit code 13 when it differs."""
-    with Client() as client:
+    with connected() as client:
         found = client.runs.verify(run_id(client, run))
     if output != "table":
         print(json.dumps(found, indent=2 if output == "json" else None, ensure_ascii=False))

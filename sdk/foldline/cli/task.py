@@ -2,9 +2,9 @@
 
 from cyclopts import App
 
+from foldline.cli.connection import connected
 from foldline.cli.naming import task_id
 from foldline.cli.output import Column, Format, show, show_one, took, when
-from foldline.client import Client
 
 app = App(name="task", help="List and show tasks, and read their logs.")
 
@@ -56,7 +56,7 @@ def ls(
     output: Format = "table",
 ) -> None:
     """List tasks, the newest first."""
-    with Client() as client:
+    with connected() as client:
         found = client.tasks.list(project=project, name=name, status=status, tag=tag, type=type, limit=limit)
         show(found, TASKS, output)
 
@@ -70,7 +70,7 @@ def show_(task: str, *, output: Format = "table") -> None:
     task
         Its id, or the beginning of it.
     """
-    with Client() as client:
+    with connected() as client:
         show_one(client.tasks.get(task_id(client, task)), FIELDS, output)
 
 
@@ -87,5 +87,5 @@ def logs(task: str, *, attempt: int | None = None, follow: bool = False) -> None
     """
     from foldline.cli.logs import print_log
 
-    with Client() as client:
+    with connected() as client:
         print_log(client, task_id(client, task), attempt=attempt, follow=follow)

@@ -1,0 +1,228 @@
+"""The `foldline` command against a real server: what it prints, and its exit codes."""
+
+import json
+import os
+import pty
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.house import House, step
+from tests.support.waiting import wait_until
+
+
+@pytest.fixture(scope="module")
+def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
+    """One server with an agent for all tests of this module."""
+    with House(tmp_path_factory.mktemp("cli")) as house:
+        house.serve()
+        house.agent("-q", "default", "--slots", "4")
+        yield house
+
+
+@pytest.fixture(scope="module")
+def good(house: House) -> dict[str, Any]:
+    """A run that has completed."""
+    run = house.submit(step("first", "print('hello')"), step("second", parents=["first"]), name="good")
+    return house.wait(run["id"])
+
+
+@pytest.fixture(scope="module")
+def bad(house: House) -> dict[str, Any]:
+    """A run that has failed."""
+    return house.wait(house.submit(step("breaks", "print('so far'); raise SystemExit(3)"), name="bad")["id"])
+
+
+def foldline(house: House, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return house.run_python("-m", "foldline", *arguments)
+
+
+def printed(house: House, *arguments: str, code: int = 0) -> str:
+    done = foldline(house, *arguments)
+    assert done.returncode == code, done.stdout + done.stderr
+    return done.stdout
+
+
+def test_help_tells_the_commands_and_the_exit_codes(house: House):
+    text = printed(house, "--help")
+    for word in ("run", "task", "queue", "agent", "Exit codes", "13 verification failed"):
+        assert word in text
+
+
+def test_help_loads_neither_the_http_client_nor_the_agent(house: House):
+    code = (
+        "import sys; from foldline.cli.main import run; run(['--help']);"
+        "print([m for m in ('httpx2', 'foldline.client', 'foldline.agent') if m in sys.modules])"
+    )
+    assert house.run_python("-c", code).stdout.splitlines()[-1] == "[]"
+
+
+def test_ls_lists_runs_the_newest_first(house: House, good: dict[str, Any], bad: dict[str, Any]):
+    lines = [line.split("\t") for line in printed(house, "run", "ls").splitlines()]
+    assert lines[0][:4] == ["id", "name", "project", "status"]
+    assert [line[1] for line in lines[1:]] == [bad["name"], good["name"]]
+    only = printed(house, "run", "ls", "--status", "failed", "-o", "ids")
+    assert only == f"{bad['id']}\n"
+
+
+@pytest.mark.parametrize("output", ["json", "ndjson"])
+def test_output_for_programs(house: House, good: dict[str, Any], output: str):
+    text = printed(house, "run", "ls", "--name", good["name"], "-o", output)
+    found = json.loads(text) if output == "json" else [json.loads(line) for line in text.splitlines()]
+    assert [run["id"] for run in found] == [good["id"]]
+
+
+def test_show_by_the_beginning_of_an_id_and_as_of_an_event(house: House, good: dict[str, Any]):
+    now = printed(house, "run", "show", good["id"][:12])
+    assert "completed" in now
+    assert "second\tcompleted\t1" in now
+    then = printed(house, "run", "show", f"{good['id']}@5")
+    assert then.startswith("as of event 5:")
+    assert "first\trunning" in then
+    assert "second\tpending" in then
+
+
+def test_latest_and_failed_are_names(house: House, good: dict[str, Any], bad: dict[str, Any]):
+    assert printed(house, "run", "show", "@failed", "-o", "ids") == f"{bad['id']}\n"
+    assert printed(house, "run", "show", "@latest", "-o", "ids") == f"{bad['id']}\n"
+
+
+@pytest.mark.parametrize(("which", "code"), [("good", 0), ("bad", 10)])
+def test_watch_ends_with_the_outcome(house: House, which: str, code: int, request: pytest.FixtureRequest):
+    run = request.getfixturevalue(which)
+    assert run["name"] in printed(house, "run", "watch", run["id"], code=code).splitlines()[-1]
+
+
+def test_watch_says_when_it_took_too_long_and_stop_stops(house: House):
+    run = house.submit(step("slow", "import time; time.sleep(60)"), name="slow")
+    wait_until(lambda: house.steps(run["id"])["slow"]["status"] == "running", "the step to run")
+    done = foldline(house, "run", "watch", run["id"], "--timeout", "0.2")
+    assert done.returncode == 12
+    assert "it goes on" in done.stderr
+    printed(house, "run", "stop", run["id"], "--reason", "enough")
+    ended = house.wait(run["id"])
+    assert (ended["status"], ended["reason"]) == ("stopped", "enough")
+    assert foldline(house, "run", "watch", run["id"]).returncode == 11
+
+
+def test_ctrl_c_leaves_a_watched_run_alone(house: House, tmp_path: Path):
+    gate = tmp_path / "gate"
+    code = f"import os, time\nwhile not os.path.exists({str(gate)!r}): time.sleep(0.05)"
+    run = house.submit(step("waits", code))
+    watching = house.python("watch", "-m", "foldline", "run", "watch", run["id"])
+    wait_until(lambda: "waits: running" in house.log("watch"), "it to watch")
+    watching.send_signal(signal.SIGINT)
+    assert watching.wait(10) == 130
+    assert f"left run {run['id']}, which goes on" in house.log("watch")
+    assert house.client.runs.get(run["id"])["status"] == "running"
+    gate.touch()
+    assert house.wait(run["id"])["status"] == "completed"
+
+
+def test_logs_of_the_step_that_failed(house: House, bad: dict[str, Any], good: dict[str, Any]):
+    assert printed(house, "run", "logs", bad["id"]) == "so far\n"
+    assert printed(house, "run", "logs", good["id"], "first") == "hello\n"
+    assert printed(house, "run", "logs", good["id"], "first", "--follow") == "hello\n"
+
+
+def test_replay_shows_each_event(house: House, good: dict[str, Any]):
+    lines = printed(house, "run", "replay", good["id"]).splitlines()
+    assert len(lines) == good["version"]
+    assert "RunCreated" in lines[0]
+    assert lines[-1].split()[2:] == ["RunCompleted", "2/2"]
+    some = printed(house, "run", "replay", good["id"], "--from", "3", "--to", "4", "-o", "ndjson").splitlines()
+    assert [json.loads(line)["version"] for line in some] == [3, 4]
+
+
+def test_verify(house: House, good: dict[str, Any]):
+    assert printed(house, "run", "verify", good["id"]).startswith(f"verified: {good['version']} events")
+
+
+def test_submit_with_parameters_and_a_key(house: House, tmp_path: Path):
+    definition = {
+        "name": "typed",
+        "project": "x",
+        "default_queue": "default",
+        "parameters": [{"name": "lr", "default": 1}, {"name": "mode", "default": ""}],
+        "steps": [step("a", parameter_override={"General/lr": "${pipeline.lr}"})],
+    }
+    path = tmp_path / "typed.json"
+    path.write_text(json.dumps(definition))
+    arguments = ("run", "submit", str(path), "-p", "lr=0.5", "-p", "mode=fast", "--key", "k", "-o", "json")
+    first = json.loads(printed(house, *arguments))
+    assert first["parameters"] == {"lr": 0.5, "mode": "fast"}
+    assert json.loads(printed(house, *arguments))["id"] == first["id"]
+    assert house.wait(first["id"])["status"] == "completed"
+
+
+def test_a_draft_is_started_by_hand(house: House, tmp_path: Path):
+    path = tmp_path / "p.json"
+    path.write_text(json.dumps({"name": "d", "project": "x", "default_queue": "default", "steps": [step("a")]}))
+    run_id = printed(house, "run", "submit", str(path), "--draft", "-o", "ids").strip()
+    assert house.client.runs.get(run_id)["status"] == "created"
+    printed(house, "run", "start", run_id)
+    assert house.wait(run_id)["status"] == "completed"
+
+
+def test_tasks_queues_and_agents(house: House, good: dict[str, Any]):
+    task_id = house.steps(good["id"])["first"]["task_id"]
+    assert task_id in printed(house, "task", "ls", "--limit", "100", "-o", "ids").split()
+    assert "first" in printed(house, "task", "show", task_id)
+    assert printed(house, "task", "logs", task_id) == "hello\n"
+    printed(house, "queue", "create", "gpu")
+    assert {"default", "services", "gpu"} <= set(printed(house, "queue", "ls", "-o", "ids").split())
+    [agent] = json.loads(printed(house, "agent", "ls", "-o", "json"))
+    assert (agent["status"], agent["slots"]) == ("online", 4)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        (["run", "show", "zz"], 1, "is no id"),
+        (["run", "show", "ab" * 16], 4, "There is no run"),
+        (["run", "submit", "no such file"], 1, "cannot read no such file"),
+        (["run", "ls", "--nonsense"], 2, "nonsense"),
+        (["run", "ls", "-o", "yaml"], 2, "yaml"),
+        (["nonsense"], 2, "nonsense"),
+    ],
+)
+def test_wrong_usage_is_one_clear_line(house: House, arguments: list[str], code: int, said: str):
+    done = foldline(house, *arguments)
+    assert done.returncode == code
+    assert said in done.stdout + done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_on_a_terminal_it_draws_tables_and_a_block(house: House, good: dict[str, Any]):
+    for arguments in (["run", "ls"], ["run", "watch", good["id"]]):
+        code, text = on_a_terminal(house, *arguments)
+        assert code == 0
+        assert good["name"] in text
+        assert "\x1b[" in text
+
+
+def on_a_terminal(house: House, *arguments: str) -> tuple[int, str]:
+    """Exit code and output of the command on a pseudo terminal."""
+    ours, theirs = pty.openpty()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "foldline", *arguments],
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+        env={**house.env, "TERM": "xterm-256color", "COLUMNS": "140"},
+    )
+    os.close(theirs)
+    output = b""
+    try:
+        while piece := os.read(ours, 65536):
+            output += piece
+    except OSError:
+        pass  # Linux says so when the other end is closed
+    finally:
+        os.close(ours)
+    return process.wait(30), output.decode(errors="replace")
