@@ -1,6 +1,7 @@
 """Scalars and text of the running task: collected here, sent in batches by a thread, and at the end."""
 
 import atexit
+import contextlib
 import logging
 import math
 import os
@@ -9,7 +10,7 @@ import threading
 from typing import TYPE_CHECKING, Any, Final
 
 from foldline import compat
-from foldline.errors import ApiError, FoldlineError
+from foldline.errors import ApiError, ConnectionFailed, Unavailable
 
 if TYPE_CHECKING:
     from foldline.client import Client
@@ -81,20 +82,22 @@ class Logger:
                     return True
                 try:
                     self._client.tasks.add_scalars(self._id, batch)
-                except ApiError as no:
-                    log.warning("%d scalars of task %s were refused: %s", len(batch), self._id, no)
-                except FoldlineError as why:
+                except (ConnectionFailed, Unavailable) as why:
                     with self._lock:
                         self._points[:0] = batch
                     log.warning("scalars of task %s wait for the server: %s", self._id, why)
                     return False
+                except ApiError as no:
+                    log.warning("%d scalars of task %s were refused: %s", len(batch), self._id, no)
 
     def _ensure_thread(self) -> None:
         # A forked child has its parent's variables but none of its threads.
         if self._thread is None or self._thread_owner != os.getpid():
             self._thread = threading.Thread(target=self._send_now_and_then, name="foldline-logger", daemon=True)
             self._thread_owner = os.getpid()
-            self._thread.start()
+            # An interpreter that ends starts no threads any more; its last flush is still to come.
+            with contextlib.suppress(RuntimeError):
+                self._thread.start()
 
     def _send_now_and_then(self) -> None:
         while True:

@@ -1,7 +1,6 @@
 """Files by their address, as local copies: `foldline://blobs/...`, http(s) and plain paths; others through fsspec."""
 
 import hashlib
-import logging
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
@@ -12,8 +11,6 @@ from foldline.errors import FoldlineError
 
 if TYPE_CHECKING:
     from foldline.client import Client
-
-log = logging.getLogger("foldline")
 
 
 class StorageManager:

@@ -1,6 +1,5 @@
 """`Task`: one thing that runs, with the names and parameters that ClearML's users know."""
 
-import logging
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -24,7 +23,6 @@ __all__ = ["Task"]
 
 DEFAULT_PROJECT = "default"
 
-log = logging.getLogger("foldline")
 
 # The attempt that this process is, when no agent started it.
 _own: "tuple[Task, OwnAttempt] | None" = None

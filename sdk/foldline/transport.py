@@ -1,6 +1,7 @@
 """Requests that survive a server that is away: one Idempotency-Key for all tries of a command, jittered waits."""
 
 import contextlib
+import itertools
 import logging
 import os
 import random
@@ -119,7 +120,7 @@ class Transport:
         import httpx2
 
         give_up = time.monotonic() + patience
-        for attempt in range(1_000_000):
+        for attempt in itertools.count():
             wait = min(0.1 * 2 ** min(attempt, 8), 5.0) * random.uniform(0.5, 1.0)
             try:
                 response = send()
@@ -138,7 +139,7 @@ class Transport:
             if attempt == 2:
                 log.warning("%s; trying again for up to %.0f s", error, give_up - time.monotonic())
             time.sleep(wait)
-        raise AssertionError("unreachable")
+        raise AssertionError("the loop ends only with an answer or an error")
 
     def _unreachable(self, why: Exception) -> ConnectionFailed:
         return ConnectionFailed(

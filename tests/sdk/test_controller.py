@@ -289,7 +289,7 @@ def test_start_submits_says_where_and_ends_the_process(canned: Canned, capsys: p
     assert end.value.code == 0
     said = capsys.readouterr()
     assert f"Run 'iris #3' ({RUN['id']}) was submitted." in said.out
-    assert f"{canned.url}/runs/{RUN['id']}" in said.out
+    assert f"{canned.url}/api/v1/runs/{RUN['id']}" in said.out
     assert "no agent listens to queue 'gpu'" in said.err
     assert canned.asked[0].json()["definition"] == made.definition()
     assert (made.id, made.version) == (RUN["id"], "1.0.2")
@@ -426,3 +426,20 @@ def test_a_script_ends_with_0_and_its_sources_are_on_the_server(canned: Canned, 
     }
     assert [asked.path for asked in canned.asked if asked.method == "PUT"] == [f"blobs/{script['source']}"]
     json.dumps(script)
+
+
+@pytest.mark.parametrize("status", ["completed", "failed"])
+def test_in_a_task_of_an_agent_start_waits_and_a_failed_run_fails_the_task(
+    canned: Canned, monkeypatch: pytest.MonkeyPatch, status: str
+):
+    monkeypatch.setenv("FOLDLINE_TASK_ID", "d" * 32)
+    canned.on("POST", "runs", Answer(201, RUN))
+    canned.on("GET", f"runs/{RUN['id']}", Answer(200, RUN), Answer(200, {**RUN, "status": status, "reason": "why"}))
+    made = pipeline()
+    made.add_step("a", base_task_id="b" * 32)
+    if status == "completed":
+        assert made.start() is True
+    else:
+        with pytest.raises(FoldlineError, match=r"'iris #3' .* is failed: why"):
+            made.start()
+    assert canned.to("POST", "runs")[0].json()["origin"] == "d" * 32

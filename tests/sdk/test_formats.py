@@ -26,7 +26,10 @@ class Colour(enum.StrEnum):
 
 def stored(packed: formats.Packed, folder: Path) -> Path:
     path = folder / packed.filename
-    path.write_bytes(packed.data if packed.data is not None else packed.path.read_bytes())
+    if packed.path is not None:
+        path.write_bytes(packed.path.read_bytes())
+    else:
+        path.write_bytes(packed.data or b"")
     return path
 
 
@@ -119,8 +122,8 @@ def test_a_folder_is_the_same_zip_each_time(tmp_path: Path):
     assert first.preview == "a.txt\nsub/b.txt"
     formats.extract(first.path, tmp_path / "out")
     assert (tmp_path / "out" / "sub" / "b.txt").read_text() == "b"
-    for packed in (first, second):
-        packed.path.unlink()
+    first.path.unlink()
+    second.path.unlink()
 
 
 def test_an_archive_that_leads_out_is_not_unpacked(tmp_path: Path):

@@ -129,6 +129,7 @@ def started(tmp_path: Path, project: str, text: str) -> "tuple[subprocess.Popen[
         command, cwd=tmp_path, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
     task = wait_until(lambda: Task.get_task(project_name=project, task_name="train"), "the task exists", 60)
+    assert task is not None
     assert process.stdout is not None
     assert process.stdout.readline() == "working\n"
     return process, task

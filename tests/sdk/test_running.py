@@ -225,8 +225,9 @@ def task(identifier: str = "me", returns: list[str] | None = None, **sections: d
 
 def test_arguments_come_from_parameters_returns_and_artifacts(canned: Canned, client: Client):
     url = "foldline://blobs/" + "a" * 64 + "/data.json"
-    producer = task("up", **{"return": {"best": None}}) | {
-        "artifacts": {"data.v1": {"name": "data.v1", "url": url, "type": "tuple", "format": "json"}}
+    producer = task("up") | {
+        "hyperparameters": {"return": {"best": {"value": None}}},
+        "artifacts": {"data.v1": {"name": "data.v1", "url": url, "type": "tuple", "format": "json"}},
     }
     canned.on("GET", "tasks/up", Answer(200, producer))
     canned.on("GET", "blobs/" + "a" * 64, Answer(200, b"[1, 2]"))

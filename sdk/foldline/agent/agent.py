@@ -31,6 +31,7 @@ SIGNALS: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 # For what is still on its way when the processes of a stopped agent are gone: output, then reports.
 LAST_WORDS: Final = 10.0
 TICK: Final = 1.0  # seconds
+ONE_REQUEST: Final = 1.0  # seconds within which signals count as one
 # Sessions lost within a minute, that many: not the server's mood but another agent with our name.
 TWIN: Final = 4
 
@@ -73,6 +74,7 @@ class StopRequests:
     def __init__(self) -> None:
         self.count = 0
         self._closed = False
+        self._signalled_at = float("-inf")
         self._ears, self._mouth = os.pipe()
         os.set_blocking(self._ears, False)
         os.set_blocking(self._mouth, False)
@@ -120,7 +122,10 @@ class StopRequests:
                 signal.signal(number, handler)
 
     def _signalled(self, number: int, frame: object) -> None:
-        self.ask()
+        # Of one Ctrl-C two signals arrive when a wrapper passes on what the terminal has sent to us as well.
+        if time.monotonic() - self._signalled_at > ONE_REQUEST:
+            self._signalled_at = time.monotonic()
+            self.ask()
 
 
 class Agent:
@@ -194,11 +199,11 @@ class Agent:
         while not session.is_over():
             asked = self._requests.wait(TICK)
             if asked >= 1 and heeded < 1:
-                log.info("draining: %d attempts to wait for; ask again to stop them", session.running())
+                log.info("draining; attempts that still run: %d (ask again to stop them)", session.running())
             if asked:
                 session.drain()
             if asked >= 2 and heeded < 2:
-                log.info("stopping %d attempts", session.running())
+                log.info("stopping; attempts that still run: %d", session.running())
                 give_up = time.monotonic() + self._options.grace + LAST_WORDS
             if asked >= 2:
                 session.fail_all(f"agent {self._name} was stopped")

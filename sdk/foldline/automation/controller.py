@@ -1,26 +1,24 @@
 """`PipelineController`: steps from template tasks and functions, chained, submitted as one definition."""
 
 import json
-import logging
 import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any, Final, Literal, NoReturn, cast
+from typing import Any, Final, NoReturn, cast
 
 from foldline import compat, process, scripts
+from foldline.automation.following import FollowedRun
 from foldline.automation.functions import arguments_of, names_of, upload_objects
 from foldline.automation.local_agent import LocalAgent
-from foldline.automation.nodes import ENDED, Node, steps_named_in
-from foldline.calls.runs import ENDED as RUN_ENDED
+from foldline.automation.nodes import Node, steps_named_in
 from foldline.client import shared
 from foldline.definition import defining, end_definition
 from foldline.details import container
-from foldline.errors import DefinitionError, FoldlineError, TimedOut
+from foldline.errors import DefinitionError, FoldlineError
 from foldline.formats import plain, type_name
 from foldline.listing import Json
 from foldline.sources import Snapshot
-from foldline.task import Task
 from foldline.types import TaskTypes, type_word
 
 __all__ = ["Node", "PipelineController"]
@@ -30,11 +28,10 @@ VERSION: Final = re.compile(
     r"v?\d+(\.\d+)*([-_.]?(a|b|c|rc|alpha|beta|pre|post|dev)[-_.]?\d*)*(\+[\w.-]+)?", re.IGNORECASE
 )
 
-log = logging.getLogger("foldline")
 Callback = Callable[..., Any]
 
 
-class PipelineController:
+class PipelineController(FollowedRun):
     """A pipeline: say its steps, then `start()` it, or `start_locally()` and wait.
 
     It holds a definition until then; the run itself is the server's affair and needs no process of yours.
@@ -69,6 +66,7 @@ class PipelineController:
         working_dir: str | None = None,
         enable_local_imports: bool = True,
     ) -> None:
+        super().__init__()
         compat.ignored(
             "PipelineController",
             pool_frequency=pool_frequency,
@@ -112,11 +110,9 @@ class PipelineController:
         self._output_uri = output_uri if isinstance(output_uri, str) else None
         self._default_queue: str | None = None
         self._parameters: dict[str, Json] = {}
-        self._nodes: dict[str, Node] = {}
         self._steps: dict[str, Json] = {}
         self._objects: dict[str, dict[str, Any]] = {}
         self._sources: list[Snapshot] = []
-        self._run: Json | None = None
 
     def set_default_execution_queue(self, default_execution_queue: str | None) -> None:
         """The queue of every step that names none."""
@@ -374,73 +370,6 @@ class PipelineController:
         self._submit(draft=True)
         return True
 
-    def wait(self, timeout: float | None = None) -> bool:
-        """Whether the run has ended, waiting for it for up to `timeout` minutes, or as long as it takes."""
-        try:
-            self._run = shared().runs.wait(self._known_run()["id"], None if timeout is None else timeout * 60)
-        except TimedOut:
-            return False
-        return True
-
-    def stop(self, timeout: float | None = None, mark_failed: bool = False, mark_aborted: bool = False) -> None:
-        """Stop the run and wait for its end, for up to `timeout` minutes. A run that is stopped says so."""
-        compat.refuse("stop", "never gives a stopped run another outcome", mark_failed=mark_failed)
-        run = self._look()
-        if run["status"] not in RUN_ENDED:
-            self._run = shared().runs.stop(run["id"], "stopped by its author")
-            self.wait(timeout)
-
-    def is_running(self) -> bool:
-        """Whether the run has been started and has not ended."""
-        return self._run is not None and self._look()["status"] not in (*RUN_ENDED, "created")
-
-    def is_successful(
-        self, fail_on_step_fail: bool = True, fail_condition: Literal["all", "failed", "aborted"] = "all"
-    ) -> bool:
-        """Whether the run has completed and, with `fail_on_step_fail`, no step of it failed or was stopped.
-
-        `fail_condition` says which of the two counts.
-        """
-        bad = {"all": ("failed", "stopped"), "failed": ("failed",), "aborted": ("stopped",)}
-        if fail_condition not in bad:
-            raise ValueError(f"fail_condition is one of {', '.join(bad)}, not {fail_condition!r}")
-        if self._run is None or self._look()["status"] != "completed":
-            return False
-        counts = self._known_run()["step_counts"]
-        return not (fail_on_step_fail and any(counts[status] for status in bad[fail_condition]))
-
-    def elapsed(self) -> float:
-        """Minutes since the run was started, or that it took; -1 before."""
-        if self._run is None or not self._look()["started_at"]:
-            return -1.0
-        run = self._known_run()
-        end = datetime.fromisoformat(run["ended_at"]) if run["ended_at"] else datetime.now(UTC)
-        return (end - datetime.fromisoformat(run["started_at"])).total_seconds() / 60
-
-    def get_pipeline_dag(self) -> dict[str, Node]:
-        """All steps by name, in the order of their definition, as they stand now."""
-        if self._run is not None:
-            for step in shared().runs.steps(self._run["id"]):
-                self._nodes.setdefault(step["name"], Node(name=step["name"])).update(step)
-        return dict(self._nodes)
-
-    def get_processed_nodes(self) -> dict[str, Node]:
-        """The steps that have come to an end."""
-        return {name: node for name, node in self.get_pipeline_dag().items() if node.status in ENDED}
-
-    def get_running_nodes(self) -> dict[str, Node]:
-        return {name: node for name, node in self.get_pipeline_dag().items() if node.status in ("queued", "running")}
-
-    @property
-    def id(self) -> str | None:
-        """The run's id; None before it is submitted."""
-        return None if self._run is None else str(self._run["id"])
-
-    @property
-    def task(self) -> Task | None:
-        """The run, read as a task of type controller."""
-        return None if self._run is None else Task(str(self._run["id"]))
-
     @property
     def version(self) -> str | None:
         """The pipeline's version: the one given, or the one the server gave it."""
@@ -525,24 +454,12 @@ class PipelineController:
         definition = self.definition()
         definition["default_queue"] = self._default_queue or queue
         self._run = client.runs.submit(definition, draft=draft, queue=queue)
-        for warning in self._run.get("warnings") or ():
-            print(f"Note: {warning}.", file=sys.stderr)
+        for warning in self._run["warnings"]:
+            # The agent of a private queue is still starting.
+            if queue is None or repr(queue) not in warning:
+                print(f"Note: {warning}", file=sys.stderr)
         print(f"Run {self._run['name']!r} ({self._run['id']}) {'is a draft' if draft else 'was submitted'}.")
-        print(f"{client.url}/runs/{self._run['id']}", flush=True)
-
-    def _wait(self, each: Callable[[], None] | None = None) -> None:
-        self._run = shared().runs.wait(self._known_run()["id"], each=None if each is None else lambda run: each())
-
-    def _known_run(self) -> Json:
-        if self._run is None:
-            raise FoldlineError("the pipeline has not been started")
-        return self._run
-
-    def _look(self) -> Json:
-        run = self._known_run()
-        if run["status"] not in RUN_ENDED:
-            self._run = run = shared().runs.get(run["id"])
-        return run
+        print(f"{client.url}/api/v1/runs/{self._run['id']}", flush=True)
 
 
 def _refuse_hooks(where: str, given: Mapping[str, Any]) -> None:
