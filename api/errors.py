@@ -8,6 +8,7 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 
 from controller.exchange import Superseded
@@ -124,6 +125,9 @@ def install(app: FastAPI) -> None:
         detail = f"There is nothing at {request.url.path}." if error.status_code == 404 else str(error.detail)
         return problem(request, error.status_code, code, detail, headers=dict(error.headers or {}))
 
+    async def on_gone(request: Request, error: Exception) -> Response:
+        return problem(request, 400, "malformed", "The connection broke off before the whole request had come.")
+
     async def on_anything(request: Request, error: Exception) -> Response:
         log.error("a request failed", path=request.url.path, exc_info=error)
         said = "The server made a mistake; its log says more. Nothing was half done: you may try again."
@@ -136,4 +140,5 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(TooLarge, on_large)
     app.add_exception_handler(StoreUnavailable, on_unavailable)
     app.add_exception_handler(HTTPException, on_http)
+    app.add_exception_handler(ClientDisconnect, on_gone)
     app.add_exception_handler(Exception, on_anything)

@@ -24,15 +24,19 @@ class Waiter:
         """Whether it was woken for its session's own sake: something it holds is to stop, or the session is over."""
         self.ended = False
         """Whether it must answer with what it has."""
+        self.asleep = False
         self._event = asyncio.Event()
 
     async def wait(self, seconds: float | None) -> bool:
         """Whether it was woken within that time."""
+        self.asleep = True
         try:
             async with asyncio.timeout(seconds):
                 await self._event.wait()
         except TimeoutError:
             return False
+        finally:
+            self.asleep = False
         self._event.clear()
         return True
 
@@ -70,6 +74,11 @@ class Waiting:
         finally:
             if self._exchanges.get(session) is waiter:
                 del self._exchanges[session]
+
+    def is_asleep(self, session: str) -> bool:
+        """Whether an exchange of the session has looked, found nothing and sleeps."""
+        waiter = self._exchanges.get(session)
+        return waiter is not None and waiter.asleep
 
     def end_session(self, session: str) -> None:
         """End the wait of the session's exchange: there is a newer one."""

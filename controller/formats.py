@@ -5,12 +5,12 @@ from functools import lru_cache
 from typing import Any
 
 import msgspec
-from eventstore.codec import Codec, digest, encode
 
 from domain.content import Content
 from domain.events import TYPES, UPCASTS, Event
 from domain.pipeline import Definition
 from domain.run import Fact
+from eventstore.codec import Codec, digest, encode
 from eventstore.store import Put, Recorded, StoreBroken
 
 CODEC = Codec(TYPES, UPCASTS)

@@ -244,10 +244,16 @@ def _check_version(what: str, expect: int | None, actual: int) -> None:
         raise StaleVersion(f"The command was meant for version {expect} of {what}, which is at {actual}: look again.")
 
 
-def _known_queue(unit: Unit, name: str) -> None:
+def _known_queue(unit: Unit, name: str, where: str = "queue") -> None:
     if name not in unit.state.queues:
         known = ", ".join(sorted(unit.state.queues))
-        raise Invalid(f"There is no queue {name!r}: create it first, or use one of {known}.", "queue")
+        raise Invalid(f"There is no queue {name!r}: create it first, or use one of {known}.", where)
+
+
+def _where_queue(definition: Definition, name: str) -> str:
+    """The first place in the definition that names the queue."""
+    steps = (f"steps/{number}/queue" for number, step in enumerate(definition.steps) if step.queue == name)
+    return next(steps, "default_queue")
 
 
 def _register(unit: Unit, definition: Definition) -> pipelines.Pipeline:
@@ -262,7 +268,7 @@ def _register(unit: Unit, definition: Definition) -> pipelines.Pipeline:
 def _submit(unit: Unit, run_id: str, asked: Submission) -> None:
     definition = _what_to_run(unit, asked)
     for queue in sorted({asked.queue} if asked.queue else pipelines.literal_queues(definition)):
-        _known_queue(unit, queue)
+        _known_queue(unit, queue, "queue" if asked.queue else _where_queue(definition, queue))
     given = dict(asked.parameters or {})
     known = [parameter.name for parameter in definition.parameters]
     if unknown := [name for name in given if name not in known]:

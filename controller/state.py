@@ -103,7 +103,7 @@ class State:
             self._signals.wake(queues, sessions)
 
     def behind(self, head: int) -> bool:
-        """Whether the log, which has come to `head`, holds something that is not taken in yet. A look without the lock."""
+        """Whether the log, which has come to `head`, holds what is not taken in yet. A look without the lock."""
         position = self.position
         return position is None or position < head
 

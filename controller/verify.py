@@ -21,6 +21,7 @@ from eventstore.store import Recorded, Row, Store
 
 Decide = Callable[[Run, Fact], Sequence[Decided]]
 MOST_DIFFERENCES = 100
+PUT_INTO_QUEUE = {kind.__name__ for kind in (tasks.TaskEnqueued, tasks.TaskRequeued)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -254,25 +255,20 @@ def _work(store: Store, rows: Sequence[Recorded]) -> Iterator[Difference]:
 
 
 def work_rows(rows: Sequence[Recorded]) -> list[Row]:
-    """What the work table holds for the tasks of these events."""
+    """What the work table holds after these events, which begin with the first of each of their tasks."""
     ready: dict[str, Row] = {}
-    folded: dict[str, Task] = {}
     for row in rows:
-        if not row.stream.startswith("task-"):
-            continue
-        task_id = row.stream.removeprefix("task-")
-        event: Any = event_of(row)
-        before = folded.get(task_id, Task(id=task_id))
-        task = folded[task_id] = tasks.evolve(before, event, row.recorded_at)
-        if isinstance(event, tasks.TaskEnqueued | tasks.TaskRequeued):
+        kind, _, task_id = row.stream.partition("-")
+        if kind == "task" and row.type in PUT_INTO_QUEUE:
+            event: Any = event_of(row)
             ready[task_id] = {
                 "task_id": task_id,
                 "shard": row.shard,
-                "queue": task.queue,
-                "priority": task.priority,
+                "queue": event.queue,
+                "priority": event.priority,
                 "position": row.position,
-                "run_id": task.run_id,
+                "run_id": row.run_id,
             }
-        elif task.status != "queued":
+        elif kind == "task" and row.to_state != "queued":
             ready.pop(task_id, None)
     return list(ready.values())

@@ -2,7 +2,7 @@
 
 import logging
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Mapping, Sequence, Set
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from typing import NamedTuple, Protocol
 
 from eventstore.leaf import leaf_hash
@@ -137,14 +137,16 @@ class Batch:
         return self._committed.read(after=after, limit=limit, shard=self.shard)
 
     def stream(self, stream: str) -> Sequence[Recorded]:
-        return [*self._committed.stream(stream), *(event for event in self.recorded if event.stream == stream)]
+        mine = [event for event in self.recorded if event.stream == stream] if stream in self._streams else []
+        return [*self._committed.stream(stream), *mine]
 
     def streams(self, prefix: str) -> Iterator[Recorded]:
         return self._committed.streams(prefix)
 
     def run(self, run_id: str) -> Iterator[Recorded]:
         yield from self._committed.run(run_id)
-        yield from [event for event in self.recorded if event.run_id == run_id]
+        if run_id in self._runs:
+            yield from [event for event in self.recorded if event.run_id == run_id]
 
     def command(self, command_id: str) -> Sequence[Recorded]:
         return self.commands.get(command_id) or self._committed.command(command_id, shard=self.shard)
@@ -239,6 +241,7 @@ class Batch:
                 self.shard, position, stream, version, run_id, run_version, event.type, event.schema, event.subject,
                 event.from_state, event.to_state, event.data, event.meta, self.now,
             )  # fmt: skip
+            _refuse_nul(columns)
             recorded.append(Recorded(*columns, leaf_hash(*columns)))
         return recorded
 
@@ -257,6 +260,7 @@ class Batch:
                 if row.table != "content" and ((row.table, key) in once or key in self.puts.get(row.table, ())):
                     raise VersionConflict(f"{row.table} {key}", None, None)
                 once.add((row.table, key))
+            _refuse_nul(given.values())
             changes.append((shape, key, tuple(map(given.get, shape.columns)) if isinstance(row, Put) else None))
         return changes
 
@@ -268,3 +272,10 @@ class Batch:
         else:
             puts[key] = values
             deletes.discard(key)
+
+
+def _refuse_nul(values: Iterable[Scalar]) -> None:
+    """PostgreSQL's text cannot hold one, so that no store takes it."""
+    for value in values:
+        if isinstance(value, str) and "\0" in value:
+            raise ValueError(f"text in the log may hold no NUL character: {value[:100]!r}")

@@ -12,18 +12,20 @@ from sqlalchemy.exc import ArgumentError
 
 from eventstore.appending import SHAPES, Batch, Heads, Shape
 from eventstore.batches import Batcher
-from eventstore.dialects import Clash, Dialect, Fields, Postgresql, Session, Sqlite
+from eventstore.dialects import Clash, Dialect, Fields, Session
 from eventstore.errors import CannotOpen
 from eventstore.poller import Poller
 from eventstore.reads import Reads, Statements
 from eventstore.schema import EVENT_COLUMNS, INSERT_ONLY
 from eventstore.signals import Signals
+from eventstore.sqlite import Sqlite
 from eventstore.store import Append, StoreBroken, VersionConflict
 from eventstore.versions import prepare, upgrade
 
 T = TypeVar("T")
 
 MOST_TO_CATCH_UP = 1000
+UNIQUE_THINGS = {"event_command": "command", "decision_pkey": "decision"}
 
 
 def open_store(url: str, *, shards: int = 1, owner: str = "") -> "SqlStore":
@@ -62,6 +64,8 @@ def _open(url: str, shards: int, owner: str) -> tuple[Dialect, str]:
         case URL(drivername="sqlite", database=str(path)) if Path(path).is_absolute():
             return Sqlite(Path(path).resolve(), owner), place
         case URL(drivername="postgresql" | "postgres" | "postgresql+psycopg"):
+            from eventstore.postgresql import Postgresql  # brings its driver, which others need not pay for
+
             return Postgresql(parsed, shards), place
         case _:
             raise CannotOpen(f"{place} cannot be used: {_ADDRESSES}")
@@ -196,4 +200,4 @@ class SqlAppend(Batch):
                 for name, version in versions.items():
                     if version:
                         return VersionConflict(name, 0, version)
-        return VersionConflict(clash.index, None, None)
+        return VersionConflict(UNIQUE_THINGS.get(clash.index, clash.index), None, None)

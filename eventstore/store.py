@@ -66,10 +66,15 @@ class Delete:
 
 
 class VersionConflict(Exception):
-    """Somebody was quicker: the stream (or run) is not at the version that was expected."""
+    """Somebody was quicker: the stream (or run) is not at the version that was expected.
+
+    Both versions are None when it is a command, a decision ... that is there already.
+    """
 
     def __init__(self, what: str, expected: int | None, actual: int | None) -> None:
-        super().__init__(f"{what} is at version {actual}, not at {expected}")
+        super().__init__(
+            f"{what} is there already" if expected is None else f"{what} is at {actual}, not at {expected}"
+        )
         self.what, self.expected, self.actual = what, expected, actual
 
 

@@ -1,19 +1,30 @@
 """How far each projection has come: its row in `projection`, and the making, filling and changing over of its tables.
 
-A row is only ever moved on from where its mover saw it, so that of two processes that follow the same log one moves it
-and the other one notices.
+Whoever moves one on looks at it once more under its lock, so that of two processes that follow the same log one moves
+it and the other one notices.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 
-from sqlalchemy import ColumnElement, Connection, Table, delete, func, insert, inspect, select, text, update
+from sqlalchemy import Connection, Table, bindparam, delete, func, insert, inspect, select, text, update
 
 from eventstore.schema import event
 from projections.projection import Projection
 from projections.tables import copies, projection
 
 NEXT = "_next"  # what the tables of a rebuild are called by until they take their place
+
+_PUT = (
+    update(projection)
+    .where(projection.c.name == bindparam("name_"), projection.c.shard == bindparam("shard_"))
+    .values(
+        position=bindparam("position_"),
+        next_position=bindparam("next_position_"),
+        updated_at=bindparam("updated_at_"),
+        error=bindparam("error_"),
+    )
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,6 +46,7 @@ def prepare(connection: Connection, projections: Sequence[Projection], shards: i
     if connection.dialect.name == "postgresql":
         connection.exec_driver_sql("SELECT pg_advisory_xact_lock(hashtext('projections'))")
     projection.create(connection, checkfirst=True)
+    of(connection, lock=True)
     connection.execute(update(projection).values(error=None))
     there = set(inspect(connection).get_table_names())
     for one in projections:
@@ -57,24 +69,10 @@ def of(connection: Connection, name: str | None = None, *, lock: bool = False) -
     return [Checkpoint(**row) for row in connection.execute(query).mappings()]
 
 
-def advance(connection: Connection, seen: Checkpoint, *, to: int, at: int | None, error: str | None = None) -> bool:
-    """Move it on from where it was seen, up to an event recorded `at`; False when it is not there any more."""
-    moved = connection.execute(
-        update(projection)
-        .where(*_same(seen), projection.c.position == seen.position)
-        .values(position=to, updated_at=seen.updated_at if at is None else at, error=error)
-    )
-    return moved.rowcount == 1
-
-
-def advance_next(connection: Connection, seen: Checkpoint, *, to: int) -> bool:
-    """As `advance`, for the rebuild under way."""
-    moved = connection.execute(
-        update(projection)
-        .where(*_same(seen), projection.c.next_position == seen.next_position)
-        .values(next_position=to)
-    )
-    return moved.rowcount == 1
+def put(connection: Connection, moved: Sequence[Checkpoint]) -> None:
+    """Write down how far these are now."""
+    if moved:
+        connection.execute(_PUT, [{f"{name}_": value for name, value in asdict(one).items()} for one in moved])
 
 
 def next_tables(one: Projection, generation: int) -> Mapping[str, Table]:
@@ -95,6 +93,7 @@ def begin_rebuild(connection: Connection, one: Projection) -> list[Checkpoint]:
 
 def end_rebuild(connection: Connection, one: Projection) -> None:
     """Throw away what a rebuild has made so far."""
+    of(connection, one.name, lock=True)
     for table in next_tables(one, 0).values():
         table.drop(connection, checkfirst=True)
     connection.execute(update(projection).where(projection.c.name == one.name).values(next_position=None))
@@ -125,14 +124,6 @@ def change_over(connection: Connection, one: Projection) -> bool:
         )
     )
     return True
-
-
-def _same(seen: Checkpoint) -> tuple[ColumnElement[bool], ...]:
-    return (
-        projection.c.name == seen.name,
-        projection.c.shard == seen.shard,
-        projection.c.generation == seen.generation,
-    )
 
 
 def _make(connection: Connection, one: Projection, shards: int, *, generation: int) -> None:

@@ -9,8 +9,8 @@ from sqlalchemy import Connection, Table
 from eventstore.sql import SqlStore
 from eventstore.store import Recorded, StoreBroken
 from projections import checkpoints
-from projections.pages import Unreadable, contents_on, decoded
-from projections.projection import Entry, Page, Projection
+from projections.pages import contents_on, decoded
+from projections.projection import Page, Projection
 from projections.runs import Runs
 from projections.sheet import Desk, Key, Row, Sheet
 from projections.tables import run_row, run_tag, step_row, task_row, task_tag, timeline
@@ -52,10 +52,11 @@ def _folded(store: SqlStore, run_id: str, upto: Mapping[tuple[str, int], int], c
     desk = Desk(contents_on(connection))
     reads = frozenset[type]().union(*(one.reads for one in OF_RUNS))
     for page in _pages(store.run(run_id)):
-        shard = page[0].shard
-        entries = [_read(entry) for entry in decoded(page, reads)]
+        entries, unreadable = decoded(page, reads)
+        for position, kind, why in unreadable:
+            raise StoreBroken(f"event {position} ({kind}): {why}")
         for one in OF_RUNS:
-            last = upto.get((one.name, shard), 0)
+            last = upto.get((one.name, page[0].shard), 0)
             mine = [entry for entry in entries if type(entry.event) in one.reads and entry.position <= last]
             one.fold(Page(mine), desk)
     return desk
@@ -64,12 +65,6 @@ def _folded(store: SqlStore, run_id: str, upto: Mapping[tuple[str, int], int], c
 def _pages(events: Iterator[Recorded]) -> Iterator[list[Recorded]]:
     while page := list(islice(events, PAGE)):
         yield page
-
-
-def _read(entry: Entry | Unreadable) -> Entry:
-    if isinstance(entry, Unreadable):
-        raise StoreBroken(f"event {entry.position} ({entry.type}): {entry.why}")
-    return entry
 
 
 def _stored(connection: Connection, table: Table, run_id: str, desk: Desk) -> Sheet:

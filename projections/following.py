@@ -6,6 +6,8 @@ short transaction: on SQLite the commands wait for it.
 
 import logging
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
+from dataclasses import replace
 
 from sqlalchemy import Connection, Table
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
@@ -104,27 +106,14 @@ class Following:
         return groups
 
     def _take(self, group: Sequence[Projection], shard: int, page: Sequence[Recorded]) -> None:
-        entries = decoded(page, frozenset[type]().union(*(one.reads for one in group)))
+        events = decoded(page, frozenset[type]().union(*(one.reads for one in group)))
         with self._store.database.reading() as connection:
-            folded = [(one, fold(one, page, entries, connection)) for one in group]
+            folded = [(self._seen[one.name, shard], fold(one, page, events, connection)) for one in group]
         with self._store.database.writing(durable=False) as connection:
-            for one, result in folded:
-                self._write(connection, self._seen[one.name, shard], result)
-            seen = checkpoints.of(connection)
-        self._learn(seen)
-
-    def _write(self, connection: Connection, seen: Checkpoint, result: Folded) -> None:
-        """Rows and checkpoint, or neither and the reason."""
-        try:
-            with connection.begin_nested():
-                if checkpoints.advance(connection, seen, to=result.upto, at=result.at, error=result.error):
-                    result.desk.write(connection)
-        except Exception as error:
-            if _passes(error):
-                raise
-            log.exception("projection %s cannot write events %d to %d", seen.name, seen.position + 1, result.upto)
-            why = f"stopped before event {seen.position + 1}: the rows up to {result.upto} were refused: {_line(error)}"
-            checkpoints.advance(connection, seen, to=seen.position, at=None, error=why)
+            known = checkpoints.of(connection, lock=True)
+            moved = [_written(connection, seen, result) for seen, result in folded if seen in known]
+            checkpoints.put(connection, moved)
+        self._learn([*known, *moved])
 
     # Rebuilds
 
@@ -147,23 +136,29 @@ class Following:
         """False when the rebuild has come to its end here."""
         with self._store.database.reading() as connection:
             result = fold(one, page, decoded(page, one.reads), connection, self._next_tables(one, seen.generation))
-        failed = result.error
-        if failed is None:
-            try:
-                with self._store.database.writing(durable=False) as connection:
-                    if checkpoints.advance_next(connection, seen, to=result.upto):
-                        result.desk.write(connection)
-            except Exception as error:
-                if _passes(error):
-                    raise
-                failed = f"stopped before event {result.upto}: {_line(error)}"
-        if failed is not None:
-            log.error("the rebuild of projection %s %s", one.name, failed)
-            self.failed[one.name] = failed
-            with self._store.database.writing() as connection:
-                checkpoints.end_rebuild(connection, one)
+        if result.error is not None:
+            return self._give_up(one, result.error)
+        try:
+            with self._store.database.writing(durable=False) as connection:
+                known = checkpoints.of(connection, lock=True)
+                moved = [replace(seen, next_position=result.upto)] if seen in known else []
+                if moved:
+                    result.desk.write(connection)
+                checkpoints.put(connection, moved)
+        except Exception as error:
+            if _passes(error):
+                raise
+            return self._give_up(one, f"stopped before event {result.upto}: {_line(error)}")
+        self._learn([*known, *moved])
+        return True
+
+    def _give_up(self, one: Projection, why: str) -> bool:
+        log.error("the rebuild of projection %s %s", one.name, why)
+        self.failed[one.name] = why
+        with self._store.database.writing() as connection:
+            checkpoints.end_rebuild(connection, one)
         self._look()
-        return failed is None
+        return False
 
     def _next_tables(self, one: Projection, generation: int) -> Mapping[str, Table]:
         known = self._next.get(one.name)
@@ -186,6 +181,21 @@ class Following:
         wanted = {(name, shard) for name in self._projections for shard in range(self._store.shards)}
         # Nothing counts as known unless all is: whatever is missing is made by `prepare` in the next step.
         self._seen = learnt if wanted <= learnt.keys() else {}
+
+
+def _written(connection: Connection, seen: Checkpoint, result: Folded) -> Checkpoint:
+    """The checkpoint after the rows are written; where it was, with the reason, when the database refuses them."""
+    try:
+        with connection.begin_nested() if result.desk.changed else nullcontext():
+            result.desk.write(connection)
+    except Exception as error:
+        if _passes(error):
+            raise
+        log.exception("projection %s cannot write events %d to %d", seen.name, seen.position + 1, result.upto)
+        why = f"stopped before event {seen.position + 1}: the rows up to {result.upto} were refused: {_line(error)}"
+        return replace(seen, error=why)
+    at = seen.updated_at if result.at is None else result.at
+    return replace(seen, position=result.upto, updated_at=at, error=result.error)
 
 
 def _passes(error: Exception) -> bool:

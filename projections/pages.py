@@ -25,6 +25,13 @@ class Unreadable(NamedTuple):
     why: str
 
 
+class Decoded(NamedTuple):
+    """A page of the log, in order."""
+
+    entries: Sequence[Entry]
+    unreadable: Sequence[Unreadable]
+
+
 @dataclass(frozen=True, slots=True)
 class Folded:
     """What a projection makes of the events up to position `upto`, recorded `at`. `error`: why it goes no further."""
@@ -35,29 +42,29 @@ class Folded:
     error: str | None = None
 
 
-def decoded(page: Sequence[Recorded], reads: Collection[type]) -> Sequence[Entry | Unreadable]:
+def decoded(page: Sequence[Recorded], reads: Collection[type]) -> Decoded:
     """The events of these kinds, and those of no known kind."""
-    entries: list[Entry | Unreadable] = []
+    entries: list[Entry] = []
+    unreadable: list[Unreadable] = []
     for recorded in page:
         kind = TYPES.get(recorded.type)
-        if kind is not None and kind not in reads:
-            continue
-        try:
-            entries.append(entry_of(recorded))
-        except StoreBroken as broken:
-            entries.append(Unreadable(recorded.position, recorded.type, str(broken)))
-    return entries
+        if kind is None or kind in reads:
+            try:
+                entries.append(entry_of(recorded))
+            except StoreBroken as broken:
+                unreadable.append(Unreadable(recorded.position, recorded.type, str(broken)))
+    return Decoded(entries, unreadable)
 
 
 def fold(
     one: Projection,
     page: Sequence[Recorded],
-    entries: Sequence[Entry | Unreadable],
+    events: Decoded,
     connection: Connection,
     tables: Mapping[str, Table] | None = None,
 ) -> Folded:
-    """`page` folded for `one`, as far as it gets with it. `entries` is what `decoded` made of the page."""
-    mine, broken = _readable(one, entries)
+    """`page` folded for `one`, as far as it gets with it. `events` is what `decoded` made of the page."""
+    mine, broken = _readable(one, events)
     while True:
         desk = Desk(contents_on(connection), connection, tables)
         looked_at = Page(mine)
@@ -96,15 +103,13 @@ class Found(dict[str, str]):
         raise StoreBroken(f"content {digest} is missing")
 
 
-def _readable(one: Projection, entries: Sequence[Entry | Unreadable]) -> tuple[list[Entry], Unreadable | None]:
+def _readable(one: Projection, events: Decoded) -> tuple[list[Entry], Unreadable | None]:
     """The entries that `one` reads, up to the first that it would have to read and cannot."""
-    mine: list[Entry] = []
-    for entry in entries:
-        if isinstance(entry, Entry):
-            if type(entry.event) in one.reads:
-                mine.append(entry)
-        elif entry.type not in TYPES or TYPES[entry.type] in one.reads:
-            return mine, entry
+    reads = one.reads
+    mine = [entry for entry in events.entries if type(entry.event) in reads]
+    for broken in events.unreadable:
+        if broken.type not in TYPES or TYPES[broken.type] in reads:
+            return [entry for entry in mine if entry.position < broken.position], broken
     return mine, None
 
 

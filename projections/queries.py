@@ -223,7 +223,9 @@ def _chosen(column: Column[Any], value: str | None) -> Conditions:
     if value is None:
         return []
     value = _text(value)
-    return [beginning(column) == value[:INDEXED_LETTERS], column == value]
+    where = [column.is_not(None), beginning(column) == value[:INDEXED_LETTERS]]
+    # Said only where it says more: with both, SQLite puts the one into the other and then sees no index.
+    return where if len(value) < INDEXED_LETTERS else [*where, column == value]
 
 
 def _equal(column: Column[Any], value: str | None) -> Conditions:

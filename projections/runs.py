@@ -45,6 +45,8 @@ RUN_KINDS = (
     StepSkipped,
     StepFailed,
 )
+OF_STEPS = (StepSkipped, StepFailed)  # what the run says of a step that has no task, or none any more
+
 _definition = msgspec.json.Decoder(Definition)
 
 
@@ -66,18 +68,20 @@ class _Folding:
     """One page being folded. What is JSON in a row that many events change is unpacked for as long as that takes."""
 
     def __init__(self, page: Page, desk: Desk) -> None:
-        entries = [entry for entry in page.entries if entry.run_id is not None]
-        created = {entry.run_id: entry.event for entry in entries if isinstance(entry.event, RunCreated)}
-        steps = {
-            step_task_id(entry.run_id, step)
-            for entry in entries
-            if entry.run_id is not None and entry.run_id not in created and (step := _step_of(entry)) is not None
-        }
+        self._keys: dict[tuple[str, str], str] = {}
+        self._counts: dict[str, dict[str, int]] = {}
+        created = {entry.run_id: entry.event for entry in page.entries if isinstance(entry.event, RunCreated)}
+        runs: set[str] = set()
+        steps: set[str] = set()
+        for entry in page.entries:
+            if entry.run_id is not None and entry.run_id not in created:
+                runs.add(entry.run_id)
+                if (step := _step_of(entry)) is not None:
+                    steps.add(self._key(entry.run_id, step))
         self._definitions = desk.contents({event.definition for event in created.values()})
-        self._runs = desk.load(run_row.c.id, {entry.run_id for entry in entries if entry.run_id} - created.keys())
+        self._runs = desk.load(run_row.c.id, runs)
         self._steps = desk.load(step_row.c.id, steps)
         self._tags = desk.sheet(run_tag)
-        self._counts: dict[str, dict[str, int]] = {}
 
     def take(self, run_id: str, entry: Entry) -> None:
         if isinstance(entry.event, RunCreated):
@@ -105,7 +109,7 @@ class _Folding:
         self._runs.put(_created(run_id, entry, event, definition))
 
     def _take_step(self, run: Row, name: str, entry: Entry) -> None:
-        step = self._steps.change(step_task_id(run["id"], name))
+        step = self._steps.change(self._key(run["id"], name))
         if step is None:
             raise StoreBroken(f"run {run['id']} has no step {name!r}")
         before = step["status"]
@@ -117,6 +121,13 @@ class _Folding:
         if isinstance(entry.event, TaskEnqueued):
             _note_queue(run, entry.event.queue)
 
+    def _key(self, run_id: str, step: str) -> str:
+        """That of the step's row."""
+        key = self._keys.get((run_id, step))
+        if key is None:
+            key = self._keys[run_id, step] = step_task_id(run_id, step)
+        return key
+
     def _counts_of(self, run: Row) -> dict[str, int]:
         counts = self._counts.get(run["id"])
         if counts is None:
@@ -125,7 +136,7 @@ class _Folding:
 
 
 def _step_of(entry: Entry) -> str | None:
-    return entry.event.step if isinstance(entry.event, StepSkipped | StepFailed) else entry.step
+    return entry.event.step if isinstance(entry.event, OF_STEPS) else entry.step
 
 
 def _created(run_id: str, entry: Entry, event: RunCreated, definition: Definition) -> Row:

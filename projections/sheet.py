@@ -2,10 +2,10 @@
 
 from collections.abc import Callable, Collection, Mapping
 from functools import lru_cache
+from operator import itemgetter
 from typing import Any
 
-from sqlalchemy import Column, Connection, Delete, Table, and_, bindparam, delete, select
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy import Column, Connection, Table, select
 
 Row = dict[str, Any]
 Key = str | tuple[str | int, ...]  # of several columns: a tuple, in the table's order
@@ -20,16 +20,13 @@ class Sheet:
     def __init__(self, table: Table) -> None:
         self.rows: dict[Key, Row] = {}
         self._table = table
-        self._key = tuple(column.name for column in table.primary_key)
+        self._key: Callable[[Row], Key] = itemgetter(*(column.name for column in table.primary_key))
         self._changed: dict[Key, Row] = {}
         self._removed: set[Key] = set()
 
-    def key(self, row: Row) -> Key:
-        return row[self._key[0]] if len(self._key) == 1 else tuple(row[name] for name in self._key)
-
     def put(self, row: Row) -> None:
         """Take a row that is new, or stands for the one that was there."""
-        key = self.key(row)
+        key = self._key(row)
         self.rows[key] = self._changed[key] = row
         self._removed.discard(key)
 
@@ -50,15 +47,22 @@ class Sheet:
         for start in range(0, len(wanted), MOST_AT_ONCE):
             some = wanted[start : start + MOST_AT_ONCE]
             found = connection.execute(select(self._table).where(self._table.c[column].in_(some)))
-            for row in found.mappings():
-                self.rows.setdefault(self.key(known := dict(row)), known)  # pyright: ignore[reportArgumentType]
+            names = list(found.keys())
+            for values in found:
+                row = dict(zip(names, values, strict=True))
+                self.rows.setdefault(self._key(row), row)
+
+    @property
+    def changed(self) -> bool:
+        return bool(self._changed or self._removed)
 
     def write(self, connection: Connection) -> None:
+        removal, upsert = _statements(self._table, connection.dialect.name)
         if self._removed:
-            keys = [dict(zip(self._key, _parts(key), strict=True)) for key in self._removed]
-            connection.execute(_removal(self._table), [{f"old_{name}": key[name] for name in key} for key in keys])
+            connection.exec_driver_sql(removal, [(key,) if isinstance(key, str) else key for key in self._removed])
         if self._changed:
-            connection.execute(_upsert(self._table, connection.dialect.name), list(self._changed.values()))
+            in_order = itemgetter(*(column.name for column in self._table.columns))
+            connection.exec_driver_sql(upsert, [in_order(row) for row in self._changed.values()])
 
 
 class Desk:
@@ -85,23 +89,24 @@ class Desk:
             sheet.load(self._connection, column.name, values)
         return sheet
 
+    @property
+    def changed(self) -> bool:
+        return any(sheet.changed for sheet in self._sheets.values())
+
     def write(self, connection: Connection) -> None:
         for sheet in self._sheets.values():
             sheet.write(connection)
 
 
-def _parts(key: Key) -> tuple[str | int, ...]:
-    return (key,) if isinstance(key, str) else key
-
-
 @lru_cache(maxsize=64)
-def _removal(table: Table) -> Delete:
-    return delete(table).where(and_(*(column == bindparam(f"old_{column.name}") for column in table.primary_key)))
-
-
-@lru_cache(maxsize=64)
-def _upsert(table: Table, dialect: str) -> sqlite.Insert | postgresql.Insert:
-    insert = postgresql.insert(table) if dialect == "postgresql" else sqlite.insert(table)
+def _statements(table: Table, dialect: str) -> tuple[str, str]:
+    """How a row is removed, and how it is put in: as the driver takes it, since most of the time goes there."""
+    mark = "%s" if dialect == "postgresql" else "?"
+    columns = [column.name for column in table.columns]
     key = [column.name for column in table.primary_key]
-    new = {column.name: insert.excluded[column.name] for column in table.columns if column.name not in key}
-    return insert.on_conflict_do_update(index_elements=key, set_=new) if new else insert.on_conflict_do_nothing()
+    new = ", ".join(f"{name} = excluded.{name}" for name in columns if name not in key)
+    return (
+        f"DELETE FROM {table.name} WHERE {' AND '.join(f'{name} = {mark}' for name in key)}",
+        f"INSERT INTO {table.name} ({', '.join(columns)}) VALUES ({', '.join([mark] * len(columns))})"
+        f" ON CONFLICT ({', '.join(key)}) DO {f'UPDATE SET {new}' if new else 'NOTHING'}",
+    )

@@ -5,12 +5,13 @@ import platform
 import shutil
 import sqlite3
 import sys
+import time
 from argparse import Namespace
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from sqlalchemy import make_url
+from sqlalchemy import inspect, make_url
 
 from api.commands.failures import Failed, sentence_of
 from api.commands.holder import Holder
@@ -21,7 +22,7 @@ from eventstore.errors import CannotOpen, DatabaseInUse
 from eventstore.sql import SqlStore, open_store
 from eventstore.store import StoreUnavailable
 from eventstore.versions import REVISIONS
-from projections.runner import Runner
+from projections import checkpoints, tables
 
 LEAST_FREE = 1024**3  # bytes
 LARGEST_WAL = 1024**3  # bytes
@@ -102,10 +103,7 @@ def _opened(settings: Settings) -> Iterator[Finding]:
             yield Finding("held by nobody")
         yield Finding(f"schema version {REVISIONS[-1]}")
         yield Finding(f"log: {store.head():,} events")
-        for lag in Runner(store).lag() if _has_projections(store) else []:
-            # Without a server of its own the read side stands still, and catches up when one starts.
-            behind = lag.lag_seconds if store.database.shared else 0.0
-            yield _projection(lag.name, lag.lag_events, behind, lag.error)
+        yield from _projections(store)
     finally:
         store.close()
 
@@ -137,12 +135,21 @@ def _projection(name: str, events: int, seconds: float, error: str | None) -> Fi
     return Finding(f"projection {name}: " + ("up to date" if not events else f"{events:,} events behind"), cure)
 
 
-def _has_projections(store: SqlStore) -> bool:
-    """Whether a server has ever run on this database."""
-    from sqlalchemy import inspect
-
+def _projections(store: SqlStore) -> Iterator[Finding]:
+    """From their checkpoints alone: to start one would change it."""
     with store.database.reading() as connection:
-        return inspect(connection).has_table("projection")
+        found = checkpoints.of(connection) if inspect(connection).has_table(tables.projection.name) else []
+    head = store.head()
+    for one in found:
+        # Where nobody holds the file nobody follows: they catch up when a server starts.
+        behind = _age_of_next(store, one.position) if store.database.shared else 0.0
+        yield _projection(one.name, max(head - one.position, 0), behind, one.error)
+
+
+def _age_of_next(store: SqlStore, position: int) -> float:
+    """Seconds since the first event that is not taken in was recorded."""
+    after = store.read(after=position, limit=1)
+    return max(time.time() - after[0].recorded_at / 1e6, 0.0) if after else 0.0
 
 
 def _postgresql_version(store: SqlStore) -> str:

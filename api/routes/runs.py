@@ -20,7 +20,7 @@ from api.wire import JsonResponse, etag
 from controller.handle import Answer, Submission
 from domain import run as runs
 from domain.pipeline import Definition
-from domain.refused import Invalid
+from domain.refused import Invalid, Unknown
 from domain.run import Run
 from projections import queries
 
@@ -32,7 +32,7 @@ router = APIRouter(tags=["runs"])
     status_code=201,
     response_model=run_shapes.Run,
     summary="Submit a run",
-    responses=problems(400, 404, 413, 422),
+    responses=problems(400, 413, 422),
 )
 def submit_run(body: run_bodies.SubmitRun, services: Wired, asking: Asking) -> Response:
     """Everything it will need is pinned: templates that are edited later affect later runs. It starts at once."""
@@ -48,7 +48,10 @@ def submit_run(body: run_bodies.SubmitRun, services: Wired, asking: Asking) -> R
         tags=body.tags,
         origin=body.origin,
     )
-    answer = services.controller.submit_run(new_id(), submission, asking)
+    try:
+        answer = services.controller.submit_run(new_id(), submission, asking)
+    except Unknown as unknown:
+        raise Invalid(str(unknown), "pipeline_id") from None
     response = _as_of(services, answer, 201)
     response.headers["Location"] = f"/api/v1/runs/{answer.id}"
     return response

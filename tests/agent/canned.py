@@ -16,6 +16,11 @@ Json = dict[str, Any]
 DEADLINE = 30.0
 
 
+class _Http(ThreadingHTTPServer):
+    daemon_threads = True
+    request_queue_size = 128  # the usual 5 turn connections away on a busy machine
+
+
 class Server:
     """Hands out the claims it was given, and keeps what agents say."""
 
@@ -36,8 +41,7 @@ class Server:
         self.away = False
         self.refusal: tuple[int, Json] | None = None
         self._newest = 0
-        self._http = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
-        self._http.daemon_threads = True
+        self._http = _Http(("127.0.0.1", 0), self._handler())
         self.url = f"http://127.0.0.1:{self._http.server_address[1]}"
         threading.Thread(target=self._http.serve_forever, args=(0.01,), daemon=True).start()
 

@@ -355,12 +355,28 @@ def test_signals_drain_and_then_stop_a_real_agent(server, tmp_path):
         agent.send_signal(signal.SIGTERM)
         wait_until(lambda: server.exchanges[-1]["free"] == 0, "the drain", DEADLINE)
         assert agent.poll() is None
-        agent.send_signal(signal.SIGINT)
+        wait_until(lambda: server.reports or agent.send_signal(signal.SIGINT), "the end of the attempt", DEADLINE)
         _, said = agent.communicate(timeout=DEADLINE)
     assert agent.returncode == 0, said
     assert "draining" in said
     assert gone(pid)
     assert [report["status"] for report in server.reports] == ["failed"]
+
+
+def test_two_signals_for_one_ctrl_c_only_drain(server, tmp_path):
+    go = tmp_path / "go"
+    claim = inline(f"import pathlib, time\nwhile not pathlib.Path({str(go)!r}).exists(): time.sleep(0.01)")
+    server.give(claim)
+    with agent_process(server, tmp_path) as agent:
+        wait_until(lambda: server.handed, "the claim", DEADLINE)
+        agent.send_signal(signal.SIGINT)
+        agent.send_signal(signal.SIGTERM)
+        assert agent.stderr is not None
+        assert any("draining" in line for line in agent.stderr)
+        go.touch()
+        _, said = agent.communicate(timeout=DEADLINE)
+    assert agent.returncode == 0, said
+    assert [report["status"] for report in server.reports] == ["completed"]
 
 
 def test_after_a_crash_the_next_agent_ends_what_the_last_one_left(server, tmp_path):

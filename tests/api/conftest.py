@@ -129,9 +129,10 @@ def services(client: TestClient) -> Services:
 @pytest.fixture
 def listening(settings: Callable[..., Settings], answered: Answered) -> Iterator[httpx2.Client]:
     """A client of a fresh server that listens on a real port: for answers that are read while they are written."""
-    app = create_app(open_services(settings()))
+    listener = socket.create_server(("127.0.0.1", 0))
+    app = create_app(open_services(settings(port=listener.getsockname()[1])))
     answered.know(app)
-    server, listener = Server(app), socket.create_server(("127.0.0.1", 0))
+    server = Server(app)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, name="server")
     thread.start()
     try:

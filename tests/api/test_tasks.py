@@ -1,12 +1,19 @@
 """Tasks by HTTP: how they are made and shown, once and for all."""
 
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from starlette.testclient import TestClient
 
 from api.services import Services
 from tests.support.tasks import SESSION, TASKS, made, started, told
+
+
+@pytest.fixture
+def once() -> dict[str, str]:
+    """The header of one command."""
+    return {"Idempotency-Key": uuid4().hex}
 
 
 @pytest.fixture
@@ -117,24 +124,23 @@ def test_what_is_no_id_names_no_task(client: TestClient, address: str):
     ],
 )
 def test_a_repeat_gets_the_first_answer_and_changes_nothing(
-    client: TestClient, services: Services, what: str, body: dict[str, Any]
+    client: TestClient, services: Services, once: dict[str, str], what: str, body: dict[str, Any]
 ):
     task = made(client)
 
-    def once() -> Any:
-        return client.post(f"{TASKS}/{task['id']}/{what}", json=body, headers={"Idempotency-Key": "once"})
+    def ask() -> Any:
+        return client.post(f"{TASKS}/{task['id']}/{what}", json=body, headers=once)
 
-    first = once()
+    first = ask()
     client.patch(f"{TASKS}/{task['id']}", json={"comment": "changed in between"})
     head = services.store.head()
-    again = once()
+    again = ask()
     assert (again.status_code, again.json(), again.headers) == (first.status_code, first.json(), first.headers)
     assert services.store.head() == head
 
 
-def test_a_repeated_creation_names_the_same_task(client: TestClient):
-    headers = {"Idempotency-Key": "once"}
-    first, again = (client.post(TASKS, json={"name": "a", "project": "x"}, headers=headers) for _ in range(2))
+def test_a_repeated_creation_names_the_same_task(client: TestClient, once: dict[str, str]):
+    first, again = (client.post(TASKS, json={"name": "a", "project": "x"}, headers=once) for _ in range(2))
     assert again.json() == first.json()
 
 
@@ -147,21 +153,20 @@ def test_a_repeated_creation_names_the_same_task(client: TestClient):
     ],
 )
 def test_a_key_is_for_one_request_only(
-    client: TestClient, method: str, what: str, body: dict[str, Any], other: dict[str, Any]
+    client: TestClient, once: dict[str, str], method: str, what: str, body: dict[str, Any], other: dict[str, Any]
 ):
-    task = started(client)
-    address, headers = f"{TASKS}/{task['id']}{what}", {"Idempotency-Key": "once"}
-    assert client.request(method, address, json=body, headers=headers).is_success
-    refused = client.request(method, address, json=other, headers=headers)
+    address = f"{TASKS}/{started(client)['id']}{what}"
+    assert client.request(method, address, json=body, headers=once).is_success
+    refused = client.request(method, address, json=other, headers=once)
     assert (refused.status_code, refused.json()["code"]) == (422, "key-reused")
 
 
-def test_a_refused_command_may_come_again_under_its_key(client: TestClient):
+def test_a_refused_command_may_come_again_under_its_key(client: TestClient, once: dict[str, str]):
     task = made(client)
-    address, headers = f"{TASKS}/{task['id']}/dequeue", {"Idempotency-Key": "once"}
-    assert client.post(address, headers=headers).status_code == 409
+    address = f"{TASKS}/{task['id']}/dequeue"
+    assert client.post(address, headers=once).status_code == 409
     told(client, task, "enqueue", queue="default")
-    assert client.post(address, headers=headers).status_code == 200
+    assert client.post(address, headers=once).status_code == 200
 
 
 def test_a_command_for_the_present_version_is_carried_out(client: TestClient):

@@ -1,4 +1,4 @@
-"""A server without HTTP, on any store, and agents that do what a test says; `check` sees that all of it hangs together."""
+"""A server without HTTP, on any store, and agents that do what a test says. `check` sees whether all hangs together."""
 
 import threading
 from collections.abc import Callable, Mapping, Sequence
@@ -68,17 +68,17 @@ def pipeline(steps: Steps, **fields: Any) -> Definition:
 
 
 class Server:
-    def __init__(self, store: Store, *, lease: float = 10.0) -> None:
+    def __init__(self, store: Store, *, lease: float = 10.0, queues: Sequence[str] = QUEUES) -> None:
         self.store = store
         self.controller = Controller(store, lease=lease)
         self.exchange = Exchange(self.controller)
         self.reader = Reader(store)
-        for queue in QUEUES:
+        for queue in queues:
             self.controller.create_queue(queue, BY)
 
     def restarted(self) -> "Server":
-        """Another process on the same store: it knows what the store holds, and nothing else."""
-        return Server(self.store, lease=self.controller.lease)
+        """Another process on the same store, which has not looked into it yet."""
+        return Server(self.store, lease=self.controller.lease, queues=())
 
     # What people do
 

@@ -15,7 +15,7 @@ from tests.controller.server import BY, Server, new_id, plain, step
 
 @pytest.fixture
 def run_id(server: Server) -> str:
-    """A run of two steps that has completed: created, started, (created, enqueued, started, completed) twice, completed."""
+    """A run of two steps that has completed: 11 events."""
     run_id = server.submit({"a": [], "b": ["a"]})
     server.agent().work()
     return run_id
@@ -167,8 +167,8 @@ def test_a_content_is_what_was_given_then_the_overrides_then_the_edits(server):
     assert {name: one.value for name, one in then.items()} == {"a": 1, "b": 2, "c": 2}
 
 
-def test_it_reads_what_others_have_written(store):
-    here, there = Server(store), Server(store)
+def test_it_reads_what_others_have_written(server):
+    here, there = server, server.restarted()
     run_id = here.submit({"a": [], "b": ["a"]})
     assert there.run(run_id).status == "running"
     here.agent().work()

@@ -6,13 +6,14 @@ from typing import Any
 
 import pytest
 
-from controller.verify import Verified, verify_run, work_rows
+from controller.verify import Decide, Verified, verify_run, work_rows
 from domain import run as runs
 from domain.content import Content, Edit, Parameter
 from domain.pipeline import ContinueBehaviour
 from domain.refused import Unknown
 from domain.run import Decided, Fact, Run, StartRun, StopRun
 from domain.task import ArtifactAdded, EndTask, LoseTask, ModelAdded, PublishTask, StopTask, TaskCreated, TaskEdited
+from eventstore.leaf import leaf_hash
 from eventstore.sql import SqlStore, open_store
 from tests.controller.server import BY, Server, ended, pipeline, step
 
@@ -55,9 +56,9 @@ def fan_out(server: Server) -> str:
     run_id = server.submit({"a": [], **{f"t{n}": ["a"] for n in range(9)}, "join": [f"t{n}" for n in range(9)]})
     first, second = server.agent("h:0"), server.agent("h:1")
     first.end(first.claim())
-    claims = [*[(first, claim) for claim in first.ask(free=5).claims], *[(second, claim) for claim in second.ask(free=9).claims]]
-    first.ask(*[ended(claim) for agent, claim in claims if agent is first], free=0)
-    second.ask(*[ended(claim) for agent, claim in claims if agent is second], free=0)
+    some, rest = first.ask(free=5).claims, second.ask(free=9).claims
+    first.ask(*[ended(claim) for claim in some], free=0)
+    second.ask(*[ended(claim) for claim in rest], free=0)
     second.work()
     return run_id
 
@@ -195,20 +196,22 @@ def test_a_run_that_is_not_there_cannot_be_verified(server):
         verified(server, "f" * 32)
 
 
-def test_a_run_verifies_while_it_goes_on(server, monkeypatch):
-    """Between two looks of the verifier the run decides something, and enqueues it."""
+@pytest.mark.parametrize("looked_at", ["decision", "work"])
+def test_a_run_verifies_while_it_goes_on(server, monkeypatch, looked_at):
+    """Between two looks of the verifier the run goes to its end."""
     run_id = server.submit({"a": [], "b": ["a"], "c": ["b"]})
     agent = server.agent()
     select = server.store.select
 
     def busy(table: str, **equals: Any) -> Any:
-        agent.work() if server.run(run_id).status == "running" else None
+        if table == looked_at:
+            assert agent.work()
         return select(table, **equals)
 
-    for looked_at in ("decision", "work"):
-        del looked_at
-        monkeypatch.setattr(server.store, "select", busy)
-        assert verified(server, run_id).differences == []
+    monkeypatch.setattr(server.store, "select", busy)
+    found = verified(server, run_id)
+    assert (found.differences, found.events) == ([], 4)
+    assert server.run(run_id).status == "completed"
 
 
 # What was changed afterwards
@@ -265,8 +268,6 @@ def test_an_event_that_says_it_led_elsewhere_is_named_though_its_hash_is_right(s
 
 
 def rewrite(server: Server, row: Any) -> None:
-    from eventstore.leaf import leaf_hash
-
     sql = "UPDATE event SET from_state = ?, to_state = ?, data = ?, leaf = ? WHERE position = ?"
     tampered(server, sql, row.from_state, row.to_state, row.data, leaf_hash(*row[:-1]), row.position)
 
@@ -399,7 +400,7 @@ def test_work_rows_are_a_fold_of_the_log(server):
 # Changed rules
 
 
-def but(changed: Callable[[Run, Fact, Sequence[Decided]], Sequence[Decided]]) -> Callable[[Run, Fact], Sequence[Decided]]:
+def but(changed: Callable[[Run, Fact, Sequence[Decided]], Sequence[Decided]]) -> Decide:
     return lambda run, fact: changed(run, fact, runs.decide(run, fact))
 
 

@@ -21,6 +21,13 @@ TEMPLATE = "7e" * 32  # SHA-256 of every step's template, where the test names n
 LEGAL_TASK = {(before, after) for (before, _), after in TASK.items()}
 LEGAL_STEP = {(before, after) for (before, _), after in STEP.items()}
 
+# Shapes that tests speak of: {step: its parents}.
+CHAIN = {"a": [], "b": ["a"], "c": ["b"]}
+FAN_OUT = {"a": [], "b": ["a"], "c": ["a"], "d": ["a"]}
+JOIN = {"a": [], "b": [], "c": ["a", "b"]}
+DIAMOND = {"a": [], "b": ["a"], "c": ["a"], "d": ["b", "c"]}
+APART = {"a": [], "b": ["a"], "x": [], "y": ["x"]}
+
 Steps = Mapping[str, Sequence[str]] | Sequence[StepDefinition]
 
 
@@ -205,3 +212,8 @@ def decided_again(play: Play) -> list[Decided]:
 
         run = runs.react(run, cause, record)
     return out
+
+
+def letters(text: str) -> dict[str, str]:
+    """{"a": "completed", "b": "skipped"} of "a completed, b skipped"."""
+    return dict(pair.split() for pair in text.split(", "))

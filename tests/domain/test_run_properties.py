@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from domain.events import TYPES
 from domain.lifecycle import RUN_ENDED, STEP_ENDED
 from domain.pipeline import STRICT, Definition
-from domain.run import Fact, Run, RunCompleted, RunFailed, RunStopped, RunStopRequested, fold
-from domain.task import TaskCreated
+from domain.run import Fact, Run, RunCompleted, RunFailed, RunStopped, RunStopRequested, StepFailed, StepSkipped, fold
+from domain.task import ENDS, TaskCreated
 from tests.domain.play import RUN_ID, Play, decided_again
 from tests.domain.random_runs import SEEDS, digest_of_many, line, open_steps, random_run
 
@@ -101,6 +101,11 @@ def a_step_waits_for_all_its_parents_and_its_task_is_created_at_most_once(play: 
             ended_at.setdefault(fact.step, fact.run_version)
 
 
+def a_step_ends_once(play: Play) -> None:
+    ends = [fact.step for fact in play.log if isinstance(fact.event, (*ENDS, StepSkipped, StepFailed))]
+    assert sorted(filter(None, ends)) == sorted(play.plan.steps)
+
+
 def the_fold_of_the_log_is_the_live_state(play: Play) -> None:
     assert fold(play.log, Run(id=RUN_ID, plan=play.plan)) == play.run
 
@@ -125,6 +130,7 @@ HOLDS = [
     a_run_ends_as_soon_as_nothing_is_open_and_its_outcome_is_the_one_it_earned,
     a_step_is_skipped_exactly_when_its_parents_or_a_stop_keep_it_from_running,
     a_step_waits_for_all_its_parents_and_its_task_is_created_at_most_once,
+    a_step_ends_once,
     the_fold_of_the_log_is_the_live_state,
     deciding_the_recorded_history_again_gives_the_same_events,
 ]

@@ -253,7 +253,7 @@ def test_a_command_may_add_more_than_once(store: Store):
 
 def test_a_command_is_carried_out_once(store: Store):
     append(store, [event("task-1")], command_id="c1").result()
-    with pytest.raises(VersionConflict):
+    with pytest.raises(VersionConflict, match="command.* is there already"):
         append(store, [event("task-2")], command_id="c1").result()
     assert store.head() == 1
 
@@ -321,7 +321,7 @@ def test_leases_keep_their_numbers(store: Store):
 
 def test_a_second_decision_from_the_same_version_is_a_conflict(store: Store):
     append(store, [event("run-1", "r1")], [decision("r1", 1)]).result()
-    with pytest.raises(VersionConflict):
+    with pytest.raises(VersionConflict, match="decision.* is there already"):
         append(store, [event("run-1", "r1")], [decision("r1", 1, "another")]).result()
     assert [row["outputs"] for row in store.select("decision", run_id="r1")] == ["hash"]
     assert store.head() == 1
@@ -347,11 +347,19 @@ def test_the_same_content_may_be_put_again(store: Store):
         (Put("event", {"shard": 0}), "no inline table"),
         (Put("work", {"task_id": "a", "colour": "red"}), "no column colour"),
         (Delete("decision", {"run_id": "r1", "from_version": 1}), "never deleted"),
+        (Put("content", {"digest": "d", "data": "a\0b"}), "no NUL"),
     ],
 )
 def test_a_row_that_cannot_be_is_an_error_of_its_writer(store: Store, row: Put | Delete, says: str):
     with pytest.raises(ValueError, match=says):
         append(store, [event("task-1")], [row]).result()
+    assert store.head() == 0
+
+
+@pytest.mark.parametrize("field", ["stream", "type", "run_id", "subject", "data"])
+def test_text_with_a_nul_is_refused(store: Store, field: str):
+    with pytest.raises(ValueError, match="no NUL"):
+        append(store, [replace(STARTED, **{field: "a\0b"})]).result()
     assert store.head() == 0
 
 

@@ -20,10 +20,12 @@ from sqlalchemy.exc import DBAPIError, OperationalError, ProgrammingError
 from eventstore.batches import ShardClosed
 from eventstore.errors import CannotOpen, DatabaseInUse, NotADatabase
 from eventstore.memory import MemoryStore
+from eventstore.pipeline import Pipeline
 from eventstore.sql import SqlStore, open_store
 from eventstore.store import NewEvent, Put, Store, StoreBroken, StoreUnavailable, VersionConflict, append
 
 LIMIT = 30
+ROOT = Path(__file__).parents[2]
 INSERT = (
     "INSERT INTO event (shard, position, stream, version, type, schema, data, meta, recorded_at, leaf)"
     " VALUES (0, :position, :stream, :version, 'Happened', 1, '{}', '{}', :at, '')"
@@ -125,6 +127,56 @@ def test_shards_count_for_themselves(database_url: str):
         assert store.heads(3) == {0: 1, 1: 0, 2: 2}
 
 
+# What it costs
+
+
+def test_an_append_takes_two_round_trips_on_postgresql(
+    postgres_url: str, opened: Callable[[str], SqlStore], monkeypatch: pytest.MonkeyPatch
+):
+    store = opened(postgres_url)
+    append(store, [event("task-1", "r1")]).result()
+    trips: list[str] = []
+    for name in ("run", "fetch"):
+        monkeypatch.setattr(Pipeline, name, counted(trips, getattr(Pipeline, name)))
+    events = [event(stream, "r1") for stream in ("task-1", "task-2", "task-3")]
+    expect = {"task-1": 1, "task-2": 0, "task-3": 0}
+    append(store, events, [decision()], expect=expect, expect_runs={"r1": 1}, command_id="c1").result()
+    assert trips == ["run", "run"]
+
+
+def counted(trips: list[str], method: Callable[..., object]) -> Callable[..., object]:
+    def call(*args: object) -> object:
+        trips.append(method.__name__)
+        return method(*args)
+
+    return call
+
+
+def test_an_append_to_known_streams_asks_for_nothing_but_the_head_on_sqlite(
+    sqlite_url: str, opened: Callable[[str], SqlStore]
+):
+    store = opened(sqlite_url)
+    append(store, [event("task-1", "r1")]).result()
+    said: list[str] = []
+    with store.database.writing() as connection:
+        raw = connection.connection.driver_connection
+    assert raw is not None
+    raw.set_trace_callback(lambda statement: said.append(statement.split(" ")[0]))
+    append(store, [event("task-1", "r1"), event("task-2", "r1")], expect={"task-1": 1, "task-2": 0}).result()
+    raw.set_trace_callback(None)
+    assert said == ["BEGIN", "SELECT", "INSERT", "INSERT", "COMMIT"]
+
+
+def test_who_runs_on_sqlite_pays_for_no_other_driver_and_for_no_migrations(sqlite_url: str):
+    program = (
+        "import sys; from eventstore.sql import open_store;"
+        f"[open_store({sqlite_url!r}).close() for _ in range(2)];"
+        "print(sorted({'psycopg', 'alembic'} & sys.modules.keys()))"
+    )
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, timeout=LIMIT)
+    assert (done.stdout, done.stderr) == ("[]\n", "")
+
+
 # It is guarded
 
 
@@ -206,9 +258,7 @@ def test_the_hold_on_a_sqlite_file_dies_with_its_process(sqlite_url: str):
         "append(store, [NewEvent(stream='task-1', type='Happened', data='{}')]).result();"
         "print('ready', flush=True); sys.stdin.read()"
     )
-    holder = subprocess.Popen(
-        [sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=Path(__file__).parents[2]
-    )
+    holder = subprocess.Popen([sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=ROOT)
     assert holder.stdout is not None
     assert holder.stdin is not None
     try:
@@ -429,7 +479,7 @@ def test_a_database_that_is_away_is_said_to_be_and_found_again(postgres_url: str
 def test_who_waits_too_long_for_the_lock_is_told(
     postgres_url: str, opened: Callable[[str], SqlStore], monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr("eventstore.dialects.LOCK_TIMEOUT", "50ms")
+    monkeypatch.setattr("eventstore.postgresql.LOCK_TIMEOUT", "50ms")
     one, other = opened(postgres_url), opened(postgres_url)
 
     def job(batch) -> None:
@@ -444,7 +494,7 @@ def test_who_waits_too_long_for_the_lock_is_told(
 def test_a_holder_that_hangs_loses_the_lock(
     postgres_url: str, opened: Callable[[str], SqlStore], monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr("eventstore.dialects.IDLE_TIMEOUT", "50ms")
+    monkeypatch.setattr("eventstore.postgresql.IDLE_TIMEOUT", "50ms")
     one, other = opened(postgres_url), opened(postgres_url)
 
     def job(batch) -> None:

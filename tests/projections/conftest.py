@@ -12,7 +12,7 @@ from tests.projections.world import World
 
 @pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
 def url(request: pytest.FixtureRequest) -> str:
-    """The address of an empty database."""
+    """The address of an empty database, on SQLite and on PostgreSQL."""
     return request.getfixturevalue(f"{request.param}_url")
 
 

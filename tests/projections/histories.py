@@ -94,7 +94,9 @@ def _task(world: World, chance: Random) -> None:
         return
     task_id = chance.choice(list(world.tasks))
     task = world.tasks[task_id]
-    ends = [tasks.EndTask(status=status, reason="because") for status in ("completed", "completed", "failed", "stopped")]
+    ends = [
+        tasks.EndTask(status=status, reason="because") for status in ("completed", "completed", "failed", "stopped")
+    ]
     commands: list[tasks.TaskCommand] = [
         *ends,
         tasks.EnqueueTask(queue=chance.choice(QUEUES), priority=chance.randint(0, 2)),

@@ -2,12 +2,15 @@
 
 from typing import Any
 
+import pytest
 from sqlalchemy import Table, select
 
 from eventstore.sql import SqlStore
 from projections.all import PROJECTIONS
 from projections.sheet import Sheet
 
+# For what the two databases cannot do differently.
+ON_SQLITE = pytest.mark.parametrize("url", ["sqlite"], indirect=True)
 Rows = dict[Any, dict[str, Any]]
 
 

@@ -126,9 +126,7 @@ def test_rows_of_agents_and_pipelines_are_theirs(history: World):
     assert {
         key: [*(row[name] for name in shown), msgspec.json.decode(row["queues"])]
         for key, row in rows_of(history.store, agent_row).items()
-    } == {
-        key: [*(getattr(agent, name) for name in shown), list(agent.queues)] for key, agent in history.agents.items()
-    }
+    } == {key: [*(getattr(agent, name) for name in shown), list(agent.queues)] for key, agent in history.agents.items()}
     shown = ("name", "project", "pipeline_version", "definition", "runs", "registered_at")
     assert {key: [row[name] for name in shown] for key, row in rows_of(history.store, pipeline_row).items()} == {
         key: [getattr(one, name) for name in shown] for key, one in history.pipelines.items()

@@ -15,7 +15,7 @@ from projections.runner import RebuildFailed, Runner
 from projections.tables import task_row
 from projections.tasks import Tasks
 from tests.projections.histories import happen
-from tests.projections.rows import all_rows, rows_of
+from tests.projections.rows import ON_SQLITE, all_rows, rows_of
 from tests.projections.test_runner import Killed, after, lag_of, running
 from tests.projections.world import World, pipeline
 
@@ -59,6 +59,7 @@ def test_a_wrong_row_is_found_and_is_gone_after(world: World, store: SqlStore, r
     assert all_rows(store) == before
 
 
+@ON_SQLITE
 def test_an_extra_and_a_missing_row_are_mended(world: World, store: SqlStore, runner: Runner):
     world.task(content=Content(tags=["kept"]))
     runner.catch_up()
@@ -70,6 +71,7 @@ def test_an_extra_and_a_missing_row_are_mended(world: World, store: SqlStore, ru
     assert all_rows(store) == before
 
 
+@ON_SQLITE
 def test_it_can_be_done_again_and_again(world: World, store: SqlStore, runner: Runner):
     world.task()
     runner.catch_up()
@@ -97,6 +99,7 @@ def test_who_asks_meanwhile_sees_the_old_rows(world: World, store: SqlStore, run
     assert {row["name"] for row in rows_of(store, task_row).values()} == {"right"}
 
 
+@ON_SQLITE
 def test_what_happens_meanwhile_is_in_the_new_rows(world: World, store: SqlStore, runner: Runner, monkeypatch):
     monkeypatch.setattr(following, "REBUILD_PAGE", 2)
     for _ in range(4):
@@ -137,9 +140,11 @@ def test_a_crash_in_the_middle_is_harmless(url: str, where: str, monkeypatch):
         runner.catch_up()
         before = all_rows(store)
         spoil(store)
-        method = {"rows written": "advance_next", "tables changed over": "change_over"}[where]
+        method = {"rows written": "put", "tables changed over": "change_over"}[where]
         with monkeypatch.context() as patched, pytest.raises(Killed):
-            patched.setattr(checkpoints, method, after(getattr(checkpoints, method), 3 if where == "rows written" else 1))
+            patched.setattr(
+                checkpoints, method, after(getattr(checkpoints, method), 3 if where == "rows written" else 1)
+            )
             runner.rebuild("tasks")
         assert {row["name"] for row in rows_of(store, task_row).values()} == {"wrong"}
     with closing(open_store(url)) as store:
@@ -147,6 +152,7 @@ def test_a_crash_in_the_middle_is_harmless(url: str, where: str, monkeypatch):
         assert all_rows(store) == before
 
 
+@ON_SQLITE
 def test_what_a_crash_left_half_made_is_thrown_away(world: World, store: SqlStore, runner: Runner):
     world.task()
     runner.catch_up()
@@ -172,6 +178,7 @@ class Forgetful(Tasks):
         super().fold(page, desk)
 
 
+@ON_SQLITE
 def test_a_rebuild_that_fails_keeps_the_old_rows_and_says_why(world: World, store: SqlStore):
     one = Forgetful()
     runner = Runner(store, [one])
@@ -189,6 +196,7 @@ def test_a_rebuild_that_fails_keeps_the_old_rows_and_says_why(world: World, stor
     runner.rebuild("tasks")
 
 
+@ON_SQLITE
 def test_a_projection_that_stopped_goes_on_after_its_rebuild(world: World, store: SqlStore):
     one = Forgetful()
     runner = Runner(store, [one])
@@ -203,6 +211,7 @@ def test_a_projection_that_stopped_goes_on_after_its_rebuild(world: World, store
     assert lag_of(runner, "tasks").error is None
 
 
+@ON_SQLITE
 def test_an_unknown_projection_is_refused(runner: Runner):
     with pytest.raises(KeyError):
         runner.rebuild("tsaks")

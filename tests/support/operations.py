@@ -8,7 +8,7 @@ from typing import Any
 from starlette.testclient import TestClient
 
 # What stands for a name in an address, when nothing of that name is to exist.
-NOBODY = {"sha256": "0" * 64, "name": "nowhere"}
+NOBODY = {"sha256": "nowhere", "name": "nowhere"}
 NOBODYS_ID = "0" * 32
 
 

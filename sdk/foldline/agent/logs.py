@@ -50,7 +50,7 @@ class LogShipper:
         self._changed = threading.Condition()
         self._closed = False
         self._nudged = False
-        self._away = False
+        self._failures = 0  # one after another
         self._pauses = Pauses()
         threading.Thread(target=self._run, name="logs", daemon=True).start()
 
@@ -68,7 +68,7 @@ class LogShipper:
             shipped.ended = True
             self._nudged = True
             self._changed.notify_all()
-            self._changed.wait_for(lambda: shipped.settled.is_set() or self._away or self._closed, patience)
+            self._changed.wait_for(lambda: shipped.settled.is_set() or self._is_away() or self._closed, patience)
 
     def wait(self, seconds: float) -> bool:
         """Whether the server has all logs, within `seconds`."""
@@ -83,18 +83,22 @@ class LogShipper:
             self._closed = True
             self._changed.notify_all()
 
+    def _is_away(self) -> bool:
+        # Once is a hiccup, for which no outcome need be told ahead of its log.
+        return self._failures > 1
+
     def _run(self) -> None:
         while logs := self._open_logs():
             try:
                 busy = [self._send_piece(shipped) for shipped in logs]
                 self._pauses.reset()
-                self._away = False
+                self._failures = 0
                 if not any(busy):
                     self._rest(EVERY)
             except Exception as error:
                 if not isinstance(error, FoldlineError):
                     log.error("logs cannot be sent now", exc_info=error)
-                self._away = True
+                self._failures += 1
                 self._rest(self._pauses.next(), until_nudged=False)
         for shipped in self._logs:
             shipped.settle()

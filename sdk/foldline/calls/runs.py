@@ -80,8 +80,9 @@ class Runs(Calls):
         """A draft starts."""
         return self._post(f"runs/{part(identifier)}/start")
 
-    def stop(self, identifier: str, reason: str = "") -> Json:
-        return self._post(f"runs/{part(identifier)}/stop", {"reason": reason})
+    def stop(self, identifier: str, reason: str = "", *, outcome: str | None = None) -> Json:
+        """Stop it; it ends as `outcome`: stopped, or failed."""
+        return self._post(f"runs/{part(identifier)}/stop", given(reason=reason, outcome=outcome))
 
     def verify(self, identifier: str) -> Json:
         """Fold and decide the whole run again and compare: {"ok", "differences", ...}."""

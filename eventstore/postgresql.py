@@ -1,0 +1,202 @@
+"""PostgreSQL: several processes, told apart by an advisory lock per shard that lives as long as the transaction."""
+
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
+from typing import Any, Literal
+
+import psycopg
+import psycopg.errors
+from sqlalchemy import URL, Connection, create_engine, event
+
+from eventstore.batches import ShardClosed
+from eventstore.dialects import LAST_EVENT, Clash, Fields, Rows, Session, Writes, absence, unavailable
+from eventstore.pipeline import Pipeline
+from eventstore.pool import Pool
+
+LOCK_CLASS = 0x0F01D  # the first half of our advisory locks' keys
+IDLE_TIMEOUT = "30s"  # how long a holder may hang
+LOCK_TIMEOUT = "40s"  # longer, so that those who wait for it outlive it
+MOST_IN_FLIGHT = 2_000  # rows sent in one round trip: what is in flight is held in memory
+
+
+class PostgresSession:
+    """The connection on which one shard is appended to. Opens it anew when it was lost."""
+
+    # A statement of its own: one that also took the lock would see the log as it was before the wait.
+    HEAD = (
+        "SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint, last.position, last.recorded_at"
+        f" FROM (SELECT 1) AS one LEFT JOIN ({LAST_EVENT.replace('?', '$1')}) AS last ON true"
+    )
+
+    def __init__(self, conninfo: dict[str, Any], shard: int) -> None:
+        self._conninfo, self._shard = conninfo, shard
+        self._begin = [
+            ("BEGIN ISOLATION LEVEL READ COMMITTED", ()),
+            (f"SELECT pg_advisory_xact_lock({LOCK_CLASS}, {shard})", ()),
+            (self.HEAD, (shard,)),
+        ]
+        self._pipeline: Pipeline | None = None
+        self.now = self.head = self.last = 0
+
+    def begin(self) -> None:
+        try:
+            with _postgres_errors():
+                self._lock()
+        except BaseException:
+            self.rollback()
+            raise
+
+    def fetch(self, sql: str, fields: Fields) -> Rows:
+        assert self._pipeline is not None
+        with _postgres_errors():
+            return self._pipeline.fetch(sql, fields)
+
+    def commit(self, writes: Writes) -> None:
+        assert self._pipeline is not None
+        with _postgres_errors():
+            statements = [(sql, row) for sql, rows in writes for row in rows]
+            while len(statements) > MOST_IN_FLIGHT:
+                self._pipeline.run(statements[:MOST_IN_FLIGHT])
+                del statements[:MOST_IN_FLIGHT]
+            self._pipeline.run([*statements, ("COMMIT", ())])
+
+    def rollback(self) -> None:
+        if self._pipeline is None or self._pipeline.idle:
+            return
+        try:
+            self._pipeline.run([("ROLLBACK", ())])
+        except psycopg.Error:
+            self.close()
+
+    def close(self) -> None:
+        if self._pipeline is not None:
+            self._pipeline.close()
+            self._pipeline = None
+
+    def _connect(self) -> Pipeline:
+        connection = psycopg.connect(**self._conninfo, autocommit=True)
+        connection.execute(
+            "SELECT set_config('lock_timeout', %s, false),"
+            " set_config('idle_in_transaction_session_timeout', %s, false),"
+            # A plan made while the tables were empty must not read them whole when they have grown.
+            " set_config('enable_seqscan', 'off', false)",
+            (LOCK_TIMEOUT, IDLE_TIMEOUT),
+        )
+        return Pipeline(connection)
+
+    def _lock(self) -> None:
+        if self._pipeline is not None:
+            try:
+                return self._ask(self._pipeline)
+            except psycopg.OperationalError:
+                if not self._pipeline.lost:
+                    raise
+                # The server was away and may be back; in this transaction nothing has been said yet.
+        self._pipeline = self._connect()
+        self._ask(self._pipeline)
+
+    def _ask(self, pipeline: Pipeline) -> None:
+        result = pipeline.run(self._begin)[-1]
+        self.now, self.head, self.last = (int(result.get_value(0, column) or 0) for column in range(3))
+
+
+class Postgresql:
+    name: Literal["sqlite", "postgresql"] = "postgresql"
+    shared = True
+    each = "unnest(?::text[]) AS each(value)"
+
+    def __init__(self, url: URL, shards: int) -> None:
+        defaults = {"connect_timeout": "10", "application_name": "foldline", "tcp_user_timeout": "15000"}
+        url = url.set(drivername="postgresql+psycopg").update_query_dict({**defaults, **url.query})
+        self.engine = create_engine(url, pool_size=4, max_overflow=12, pool_pre_ping=True)
+        event.listen(self.engine, "connect", _patient)
+        self._snapshots = self.engine.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
+        self._conninfo = dict(self.engine.dialect.create_connect_args(url)[1])
+        self._sessions = [PostgresSession(self._conninfo, shard) for shard in range(shards)]
+        self._readers = Pool(self._open_reader)
+        self._closed = False
+
+    def sql(self, text: str) -> str:
+        return text.replace("?", "%s")
+
+    def write(self, text: str) -> str:
+        first, *rest = text.split("?")
+        return first + "".join(f"${number}{part}" for number, part in enumerate(rest, 1))
+
+    def many(self, values: Sequence[str]) -> Any:
+        return list(values)
+
+    @contextmanager
+    def appending(self, shard: int) -> Generator[Session]:
+        session = self._sessions[shard]
+        session.begin()
+        try:
+            yield session
+        finally:
+            session.rollback()
+
+    def fetch(self, sql: str, fields: Fields) -> Rows:
+        try:
+            return self._fetch(sql, fields)
+        except (psycopg.OperationalError, psycopg.InterfaceError):
+            # A connection that lay idle while the server was restarted says so only when it is used.
+            self._readers.drop_idle()
+            with _postgres_errors():
+                return self._fetch(sql, fields)
+
+    @contextmanager
+    def writing(self, *, durable: bool = True) -> Generator[Connection]:
+        """A connection in a transaction. Without `durable` a crash of the server may take it back."""
+        self._check_open()
+        with absence(_is_absence), self.engine.begin() as connection:
+            if not durable:
+                connection.exec_driver_sql("SET LOCAL synchronous_commit = off")
+            yield connection
+
+    @contextmanager
+    def reading(self) -> Generator[Connection]:
+        """A connection that sees one moment of the database and cannot write."""
+        self._check_open()
+        with absence(_is_absence), self._snapshots.connect() as connection, connection.begin():
+            yield connection
+
+    def close(self) -> None:
+        self._closed = True
+        self._readers.close()
+        for session in self._sessions:
+            session.close()
+        self.engine.dispose()
+
+    def _fetch(self, sql: str, fields: Fields) -> Rows:
+        with self._readers.connection() as connection:
+            return connection.execute(sql.encode(), fields, binary=True).fetchall()
+
+    def _open_reader(self) -> psycopg.Connection:
+        return psycopg.connect(**self._conninfo, autocommit=True)
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise ShardClosed("the store is closed")
+
+
+def _patient(connection: Any, _record: Any) -> None:
+    """A transaction that nobody ends must not keep the database from tidying up for ever."""
+    with connection.cursor() as cursor:
+        cursor.execute("SET idle_in_transaction_session_timeout = '60s'")
+    connection.commit()
+
+
+@contextmanager
+def _postgres_errors() -> Generator[None]:
+    try:
+        yield
+    except psycopg.errors.UniqueViolation as error:
+        raise Clash(error.diag.constraint_name or "") from error
+    except psycopg.Error as error:
+        if _is_absence(error):
+            raise unavailable(error) from error
+        raise
+
+
+def _is_absence(error: BaseException) -> bool:
+    return isinstance(error, psycopg.OperationalError | psycopg.InterfaceError)

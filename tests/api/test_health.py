@@ -1,0 +1,43 @@
+"""Whether the server lives, is ready, and which one it is."""
+
+from typing import Any
+
+import pytest
+from starlette.testclient import TestClient
+
+from api.services import Services
+from api.version import VERSION
+
+
+def test_a_server_that_works_says_so(client: TestClient):
+    assert client.get("/livez").json() == {"alive": True}
+    assert client.get("/readyz").json() == {"ready": True}
+
+
+def test_it_says_its_versions(client: TestClient):
+    assert client.get("/version").json() == {
+        "version": VERSION,
+        "api": "v1",
+        "database": "sqlite",
+        "schema_version": "0001",
+    }
+
+
+def test_a_server_that_ends_is_not_ready(client: TestClient, services: Services):
+    services.closing.set()
+    answer = client.get("/readyz")
+    assert (answer.status_code, answer.json()["code"], answer.headers["Retry-After"]) == (503, "not-ready", "1")
+    assert client.get("/livez").status_code == 200
+
+
+def test_a_mistake_of_ours_is_a_problem_that_tells_nothing_of_our_inside(
+    client: TestClient, services: Services, monkeypatch: pytest.MonkeyPatch
+):
+    def mistaken(task_id: str) -> Any:
+        raise RuntimeError("secret inside")
+
+    monkeypatch.setattr(services.reader, "task", mistaken)
+    forgiving = TestClient(client.app, base_url="http://127.0.0.1", raise_server_exceptions=False)
+    answer = forgiving.get(f"/api/v1/tasks/{'0' * 32}")
+    assert (answer.status_code, answer.json()["code"]) == (500, "internal")
+    assert "secret" not in answer.text

@@ -1,0 +1,85 @@
+"""The generated description holds: its examples are taken, and whatever is sent is answered as it says."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+import schemathesis
+from hypothesis import HealthCheck, Phase, given, settings
+from pytest import Subtests
+from schemathesis import Case, GenerationMode
+from schemathesis.checks import not_a_server_error
+from schemathesis.specs.openapi.checks import (
+    content_type_conformance,
+    negative_data_rejection,
+    response_schema_conformance,
+    status_code_conformance,
+)
+from starlette.testclient import TestClient
+
+from tests.support.by_hand import Agent, answered, submitted, template
+from tests.support.operations import operations_of
+
+EXAMPLES = 25  # of each operation, well-formed ones and others
+CHECKS = [not_a_server_error, status_code_conformance, content_type_conformance, response_schema_conformance]
+
+
+@pytest.fixture
+def names(client: TestClient) -> Mapping[str, str]:
+    """What stands for the names in an address, so that some of them are those of things that exist."""
+    run = submitted(client)
+    return {
+        "task_id": template(client)["id"],
+        "run_id": run["id"],
+        "pipeline_id": run["pipeline_id"],
+        "agent_id": Agent(client).id,
+        "name": "default",
+    }
+
+
+def test_every_example_of_a_body_makes_sense(client: TestClient, names: Mapping[str, str]):
+    template(client)  # which the example of a definition names
+    refused = {
+        operation.name: answer.text
+        for operation in operations_of(client)
+        if operation.takes_json
+        for answer in [operation.ask(client, names)]
+        if answer.status_code in (400, 422)
+    }
+    assert refused == {}
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("mode", [GenerationMode.POSITIVE, GenerationMode.NEGATIVE], ids=["sense", "nonsense"])
+def test_whatever_is_sent_is_answered_as_described(
+    client: TestClient, names: Mapping[str, str], subtests: Subtests, mode: GenerationMode
+):
+    schema = schemathesis.openapi.from_dict(answered(client.get("/api/v1/openapi.json")))
+    checks = [*CHECKS, negative_data_rejection] if mode is GenerationMode.NEGATIVE else CHECKS
+    for found in schema.get_all_operations():
+        operation = found.ok()
+
+        @given(case=operation.as_strategy(generation_mode=mode))
+        @settings(
+            max_examples=EXAMPLES,
+            deadline=None,
+            derandomize=True,
+            database=None,
+            phases=[Phase.generate],
+            suppress_health_check=list(HealthCheck),
+        )
+        def answers(case: Case) -> None:
+            case.validate_response(sent(client, case, names), checks=checks)
+
+        with subtests.test(operation=operation.label):
+            answers()
+
+
+def sent(client: TestClient, case: Case, names: Mapping[str, str]) -> Any:
+    """What the server answers; every second time about things that exist."""
+    if sum(map(len, map(str, case.path_parameters.values()))) % 2:
+        case.path_parameters.update({name: names[name] for name in case.path_parameters if name in names})
+    asked = case.as_transport_kwargs(base_url="http://127.0.0.1")
+    asked["content"] = asked.pop("data", None)
+    return client.request(**{name: value for name, value in asked.items() if value is not None})
