@@ -4,7 +4,6 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Literal
 
-from foldline import compat
 from foldline.automation.nodes import ENDED, Node
 from foldline.calls.runs import ENDED as RUN_ENDED
 from foldline.client import shared
@@ -29,11 +28,11 @@ class FollowedRun:
         return True
 
     def stop(self, timeout: float | None = None, mark_failed: bool = False, mark_aborted: bool = False) -> None:
-        """Stop the run and wait for its end, for up to `timeout` minutes. A run that is stopped says so."""
-        compat.refuse("stop", "never gives a stopped run another outcome", mark_failed=mark_failed)
+        """Stop the run and wait for its end, for up to `timeout` minutes: stopped, or failed when marked so."""
         run = self._look()
         if run["status"] not in RUN_ENDED:
-            self._run = shared().runs.stop(run["id"], "stopped by its author")
+            outcome = "failed" if mark_failed and not mark_aborted else None
+            self._run = shared().runs.stop(run["id"], "stopped by its author", outcome=outcome)
             self.wait(timeout)
 
     def is_running(self) -> bool:
