@@ -7,11 +7,12 @@ from fastapi import Depends, Path
 
 from domain.refused import Unknown
 
+# Async, although nothing is waited for: the framework hands what is not to a thread, which takes longer than this.
 _ID = re.compile(r"[0-9a-f]{32}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
-def _task_id(
+async def _task_id(
     task_id: Annotated[str, Path(description="32 hex digits.", examples=["0123456789abcdef0123456789abcdef"])],
 ) -> str:
     if not _ID.fullmatch(task_id):
@@ -19,7 +20,7 @@ def _task_id(
     return task_id
 
 
-def _run_id(
+async def _run_id(
     run_id: Annotated[str, Path(description="32 hex digits.", examples=["0123456789abcdef0123456789abcdef"])],
 ) -> str:
     if not _ID.fullmatch(run_id):
@@ -27,7 +28,7 @@ def _run_id(
     return run_id
 
 
-def _pipeline_id(
+async def _pipeline_id(
     pipeline_id: Annotated[str, Path(description="32 hex digits.", examples=["0123456789abcdef0123456789abcdef"])],
 ) -> str:
     if not _ID.fullmatch(pipeline_id):
@@ -35,7 +36,7 @@ def _pipeline_id(
     return pipeline_id
 
 
-def _agent_id(
+async def _agent_id(
     agent_id: Annotated[str, Path(description="32 hex digits.", examples=["0123456789abcdef0123456789abcdef"])],
 ) -> str:
     if not _ID.fullmatch(agent_id):
@@ -43,7 +44,7 @@ def _agent_id(
     return agent_id
 
 
-def _sha256(sha256: Annotated[str, Path(description="SHA-256, 64 hex digits.", examples=["0f" * 32])]) -> str:
+async def _sha256(sha256: Annotated[str, Path(description="SHA-256, 64 hex digits.", examples=["0f" * 32])]) -> str:
     if not _SHA256.fullmatch(sha256):
         raise Unknown(f"There is no blob {sha256}: its name is its SHA-256, 64 hex digits.")
     return sha256

@@ -17,7 +17,8 @@ from controller.handle import Answer, By
 WAIT_FOR_PROJECTION = 2.0  # seconds
 
 
-def services_of(request: Request) -> Services:
+# What waits for nothing is async all the same: the framework hands the rest to a thread, which takes longer than this.
+async def services_of(request: Request) -> Services:
     return request.app.state.services
 
 
@@ -29,10 +30,12 @@ async def actor_of(request: Request, services: Wired) -> str:
     scheme, _, secret = request.headers.get("authorization", "").partition(" ")
     if scheme.lower() == "bearer" and hmac.compare_digest(secret.strip().encode(), services.admin_key.encode()):
         return "admin"
-    if not await run_in_threadpool(services.tokens.needed):
+    if not services.tokens.fresh:
+        await run_in_threadpool(services.tokens.refresh)
+    if not services.tokens.needed():
         _check_that_no_page_asks(request)
         return "local"
-    name = await run_in_threadpool(services.tokens.name_of, secret.strip()) if scheme.lower() == "bearer" else None
+    name = services.tokens.name_of(secret.strip()) if scheme.lower() == "bearer" else None
     if name is None:
         said = "This server needs a token: send it as 'Authorization: Bearer ...', or set FOLDLINE_TOKEN."
         raise Problem(401, "unauthorized", said, {"WWW-Authenticate": "Bearer"})
@@ -66,7 +69,7 @@ async def by(
 Asking = Annotated[By, Depends(by)]
 
 
-def expected(if_match: Annotated[str | None, Header()] = None) -> int | None:
+async def expected(if_match: Annotated[str | None, Header()] = None) -> int | None:
     return None if if_match is None or if_match.strip() == "*" else version_from_etag(if_match)
 
 

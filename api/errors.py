@@ -122,7 +122,12 @@ def install(app: FastAPI) -> None:
         assert isinstance(error, HTTPException)
         codes = {404: "not-found", 405: "method-not-allowed", 413: "too-large", 400: "malformed"}
         code = codes.get(error.status_code, "invalid")
-        detail = f"There is nothing at {request.url.path}." if error.status_code == 404 else str(error.detail)
+        sentences = {
+            400: "The body cannot be read: send JSON in UTF-8.",
+            404: f"There is nothing at {request.url.path}.",
+            405: f"{request.url.path} does not take {request.method}.",
+        }
+        detail = sentences.get(error.status_code, str(error.detail))
         return problem(request, error.status_code, code, detail, headers=dict(error.headers or {}))
 
     async def on_gone(request: Request, error: Exception) -> Response:

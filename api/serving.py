@@ -11,7 +11,6 @@ import uvicorn
 from fastapi import FastAPI
 from starlette.concurrency import run_in_threadpool
 
-SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 # Together with the closing of the database less than the 10 seconds that the command promises.
 SECONDS_TO_FINISH = 7
 # Longer than agents poll and people read, so that their connections last.
@@ -60,12 +59,15 @@ class Server(uvicorn.Server):
             yield
             return
         loop = asyncio.get_running_loop()
-        for number in SIGNALS:
+        signals = [signal.SIGTERM, signal.SIGINT]
+        if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # nohup means it
+            signals.append(signal.SIGHUP)
+        for number in signals:
             loop.add_signal_handler(number, self.end)
         try:
             yield
         finally:
-            for number in SIGNALS:
+            for number in signals:
                 loop.remove_signal_handler(number)
 
     def end(self) -> None:

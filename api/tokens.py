@@ -37,7 +37,7 @@ class Tokens:
             if connection.execute(select(table.c.name).where(table.c.name == name)).first():
                 raise Invalid(f"There is a token named {name!r} already: choose another name.", "name")
             connection.execute(table.insert().values(digest=_digest(secret), name=name, created_at=at))
-        self._read_at = None
+        self.refresh()
         return secret
 
     def needed(self) -> bool:
@@ -51,15 +51,24 @@ class Tokens:
                 return name
         return None
 
-    def _known(self) -> dict[str, str]:
+    @property
+    def fresh(self) -> bool:
+        """Whether the answers need no look into the database."""
+        return self._read_at is not None and self._clock() - self._read_at <= FRESH_FOR
+
+    def refresh(self) -> None:
+        """Look into the database."""
         with self._mutex:
             now = self._clock()
-            if self._read_at is None or now - self._read_at > FRESH_FOR:
-                with self._database.reading() as connection:
-                    rows = connection.execute(select(table.c.digest, table.c.name)).all()
-                self._names = {str(digest): str(name) for digest, name in rows}
-                self._read_at = now
-            return self._names
+            with self._database.reading() as connection:
+                rows = connection.execute(select(table.c.digest, table.c.name)).all()
+            self._names = {str(digest): str(name) for digest, name in rows}
+            self._read_at = now
+
+    def _known(self) -> dict[str, str]:
+        if not self.fresh:
+            self.refresh()
+        return self._names
 
 
 def _digest(secret: str) -> str:

@@ -118,6 +118,8 @@ class Batch:
         expect_runs: Versions | None = None,
         command_id: str | None = None,
     ) -> Sequence[Recorded]:
+        for event in events:
+            _refuse_nul((event.stream, event.run_id, event.type, event.subject, event.data, event.meta))
         streams, runs = self._expected(events, expect or {}, expect_runs or {})
         changes = self._changes(rows)
         recorded = self._record(events, streams, runs)
@@ -241,7 +243,6 @@ class Batch:
                 self.shard, position, stream, version, run_id, run_version, event.type, event.schema, event.subject,
                 event.from_state, event.to_state, event.data, event.meta, self.now,
             )  # fmt: skip
-            _refuse_nul(columns)
             recorded.append(Recorded(*columns, leaf_hash(*columns)))
         return recorded
 

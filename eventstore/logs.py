@@ -60,7 +60,7 @@ class FileLogs:
     def read(self, task_id: str, attempt: int, offset: int, limit: int) -> bytes:
         try:
             with self._path(task_id, attempt).open("rb") as file:
-                file.seek(offset)
+                file.seek(min(offset, os.fstat(file.fileno()).st_size))  # file systems have a last offset
                 return file.read(limit)
         except FileNotFoundError:
             return b""

@@ -58,7 +58,8 @@ def _open(url: str, shards: int, owner: str) -> tuple[Dialect, str]:
     try:
         parsed = make_url(url)
     except ArgumentError:
-        raise CannotOpen(f"{url!r} is no database address: {_ADDRESSES}") from None
+        # Without the text itself: it may hold a password.
+        raise CannotOpen(f"this is no database address: {_ADDRESSES}") from None
     place = parsed.render_as_string(hide_password=True)
     match parsed:
         case URL(drivername="sqlite", database=str(path)) if Path(path).is_absolute():

@@ -11,7 +11,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from sqlalchemy import inspect, make_url
+from sqlalchemy import NullPool, create_engine, inspect, make_url
+from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
 from api.commands.failures import Failed, sentence_of
 from api.commands.holder import Holder
@@ -21,7 +22,7 @@ from api.version import VERSION
 from eventstore.errors import CannotOpen, DatabaseInUse
 from eventstore.sql import SqlStore, open_store
 from eventstore.store import StoreUnavailable
-from eventstore.versions import REVISIONS
+from eventstore.versions import REVISIONS, VERSION_TABLE
 from projections import checkpoints, tables
 
 LEAST_FREE = 1024**3  # bytes
@@ -52,6 +53,8 @@ def look(settings: Settings) -> Iterator[Finding]:
     yield from _folder(settings.data)
     if settings.url.startswith("sqlite"):
         yield from _sqlite(settings)
+    elif _is_empty(settings.url):
+        yield Finding(f"database {_shown(settings.url)}: none yet, `foldline-server serve` makes it")
     else:
         yield from _opened(settings)
 
@@ -76,7 +79,7 @@ def _sqlite(settings: Settings) -> Iterator[Finding]:
     if not path.is_absolute():
         yield Finding(f"database {settings.url}", "write sqlite:////absolute/path/file.db")
         return
-    if not path.exists():
+    if not path.exists() or not path.stat().st_size:
         yield Finding(f"database {path}: none yet, `foldline-server serve` makes it")
         return
     yield Finding(f"database {path}: {_size(path.stat().st_size)}")
@@ -94,7 +97,7 @@ def _opened(settings: Settings) -> Iterator[Finding]:
         yield from _held(settings, busy)
         return
     except (CannotOpen, StoreUnavailable) as error:
-        yield Finding(f"database {make_url(settings.url).render_as_string()}", sentence_of(error) or "")
+        yield Finding(f"database {_shown(settings.url)}", sentence_of(error) or "")
         return
     try:
         if store.database.shared:
@@ -106,6 +109,24 @@ def _opened(settings: Settings) -> Iterator[Finding]:
         yield from _projections(store)
     finally:
         store.close()
+
+
+def _is_empty(url: str) -> bool:
+    """Whether this is a PostgreSQL database without our tables, which opening it as a store would make."""
+    try:
+        engine = create_engine(make_url(url).set(drivername="postgresql+psycopg"), poolclass=NullPool)
+        with engine.connect() as connection:
+            return not inspect(connection).has_table(VERSION_TABLE)
+    except SQLAlchemyError:
+        return False  # to open it says better what is wrong
+
+
+def _shown(url: str) -> str:
+    """The address without its password."""
+    try:
+        return make_url(url).render_as_string(hide_password=True)
+    except ArgumentError:
+        return url
 
 
 def _held(settings: Settings, busy: DatabaseInUse) -> Iterator[Finding]:

@@ -13,7 +13,7 @@ from api.errors import Problem
 from api.wire import JsonResponse
 
 
-def only_admin(actor: Actor) -> None:
+async def only_admin(actor: Actor) -> None:
     if actor != "admin":
         said = "Only commands on the server's own machine may do this: run foldline-server there."
         raise Problem(403, "forbidden", said)

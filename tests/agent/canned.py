@@ -10,6 +10,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
+import psutil
+
 from tests.support.waiting import wait_until
 
 Json = dict[str, Any]
@@ -220,6 +222,14 @@ class Server:
 
 def _superseded() -> tuple[int, Json]:
     return 409, {"code": "session-superseded", "detail": "register again with a new session"}
+
+
+def is_gone(pid: int) -> bool:
+    """Whether the process has ended; one that nobody has waited for yet counts as such."""
+    try:
+        return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
 
 
 def claim_for(script: Json, *, attempt: int = 1, name: str = "task", **task: Any) -> Json:

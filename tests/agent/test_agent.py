@@ -7,16 +7,11 @@ import subprocess
 import sys
 from pathlib import Path
 
-import psutil
 import pytest
 
 from foldline.errors import FoldlineError, Invalid
-from tests.agent.canned import DEADLINE, claim_for, inline
+from tests.agent.canned import DEADLINE, claim_for, inline, is_gone
 from tests.support.waiting import wait_until
-
-
-def gone(pid: int) -> bool:
-    return not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
 
 
 def pid_in(server, claim) -> int:
@@ -195,7 +190,7 @@ def test_what_ignores_a_stop_is_killed_after_the_grace(server, start_agent):
     server.stop(claim)
     [report] = server.wait_for_reports()
     assert report["status"] == "stopped"
-    assert gone(pid)
+    assert is_gone(pid)
 
 
 def test_a_lost_attempt_is_ended_and_not_reported(server, start_agent):
@@ -208,7 +203,7 @@ def test_a_lost_attempt_is_ended_and_not_reported(server, start_agent):
     server.give(other)
     [report] = server.wait_for_reports()
     assert report["task_id"] == other["task_id"]
-    assert gone(pid)
+    assert is_gone(pid)
 
 
 @pytest.mark.parametrize("own_session", [False, True], ids=["in its group", "in a session of its own"])
@@ -223,7 +218,7 @@ def test_what_a_step_leaves_behind_is_ended(server, start_agent, own_session):
     [report] = server.wait_for_reports()
     assert report["status"] == "completed"
     pid = pid_in(server, claim)
-    wait_until(lambda: gone(pid), "the end of the background process", DEADLINE)
+    wait_until(lambda: is_gone(pid), "the end of the background process", DEADLINE)
 
 
 def test_a_drained_agent_finishes_what_it_has_takes_nothing_new_and_leaves(server, start_agent, tmp_path):
@@ -252,7 +247,7 @@ def test_asked_twice_it_stops_what_runs_and_says_why(server, start_agent):
     assert agent.ended() == 0
     [report] = server.reports
     assert (report["status"], report["reason"]) == ("failed", "agent blue was stopped")
-    assert gone(pid)
+    assert is_gone(pid)
     assert server.left
 
 
@@ -293,7 +288,7 @@ def test_a_session_that_was_ended_ends_its_attempts_and_begins_anew(server, star
     pid = pid_in(server, claim)
     server.supersede()
     wait_until(lambda: len(server.sessions) == 3, "another registration", DEADLINE)
-    assert gone(pid), "before it registers again"
+    assert is_gone(pid), "before it registers again"
     server.give(other)
     [report] = server.wait_for_reports()
     assert report["task_id"] == other["task_id"]
@@ -359,7 +354,7 @@ def test_signals_drain_and_then_stop_a_real_agent(server, tmp_path):
         _, said = agent.communicate(timeout=DEADLINE)
     assert agent.returncode == 0, said
     assert "draining" in said
-    assert gone(pid)
+    assert is_gone(pid)
     assert [report["status"] for report in server.reports] == ["failed"]
 
 
@@ -386,9 +381,9 @@ def test_after_a_crash_the_next_agent_ends_what_the_last_one_left(server, tmp_pa
         pid = pid_in(server, claim)
         agent.kill()
         agent.communicate(timeout=DEADLINE)
-    assert not gone(pid)
+    assert not is_gone(pid)
     with agent_process(server, tmp_path) as agent:
-        wait_until(lambda: gone(pid), "the end of the orphan", DEADLINE)
+        wait_until(lambda: is_gone(pid), "the end of the orphan", DEADLINE)
         wait_until(lambda: len(server.sessions) == 2, "its registration", DEADLINE)
         agent.terminate()
         _, said = agent.communicate(timeout=DEADLINE)

@@ -8,11 +8,11 @@ import psutil
 import pytest
 
 from foldline.agent import spawners
-from tests.agent.canned import DEADLINE, claim_for
+from tests.agent.canned import DEADLINE, claim_for, is_gone
 from tests.support.waiting import wait_until
 
 PIPELINE = """
-import os, random, sys, threading, time
+import os, random, subprocess, sys, threading, time
 print("imported by", os.getpid())
 
 def who():
@@ -39,6 +39,9 @@ def slow():
 
 def background():
     threading.Thread(target=lambda: (time.sleep(0.05), print("the thread's last word"))).start()
+
+def leaves_behind():
+    print(subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"], env={}).pid)
 
 def lucky():
     print(random.random())
@@ -70,7 +73,10 @@ def step(server):
     return make
 
 
-@pytest.fixture(params=["forked", "alone"])
+needs_forks = pytest.mark.skipif(not spawners.FORK_IS_SAFE, reason="functions are never forked on this system")
+
+
+@pytest.fixture(params=[pytest.param("forked", marks=needs_forks), "alone"])
 def way(request, monkeypatch):
     """Both ways to run a function: the user must not see a difference."""
     monkeypatch.setattr(spawners, "FORK_IS_SAFE", request.param == "forked")
@@ -129,6 +135,7 @@ def test_the_log_of_each_attempt_begins_with_what_the_import_printed(server, sta
         assert server.log_of(claim).count(b"called in") == 1
 
 
+@needs_forks
 def test_a_module_is_imported_once_and_forked_for_each_attempt(server, start_agent, step):
     claims = [step("who", name=str(n)) for n in range(3)]
     server.give(*claims)
@@ -168,6 +175,17 @@ def test_threads_of_the_function_have_their_say(server, start_agent, step, way):
     start_agent()
     server.wait_for_reports()
     assert server.log_of(claim).endswith(b"the thread's last word\n")
+
+
+def test_what_a_function_leaves_in_its_group_is_ended(server, start_agent, step, way):
+    claim = step("leaves_behind")
+    server.give(claim)
+    start_agent()
+    [report] = server.wait_for_reports()
+    assert report["status"] == "completed", server.log_of(claim)
+    # Without a mark in its environment, so that no sweep of strays can have found it.
+    left = int(server.log_of(claim).split()[-1])
+    wait_until(lambda: is_gone(left), "the end of the background process", DEADLINE)
 
 
 def test_a_stopped_function_may_save_its_work(server, start_agent, step, way):
@@ -211,24 +229,26 @@ def test_an_import_that_starts_threads_is_never_forked(server, start_agent, step
     assert all(numbers(log, b"from") == [os.getpid()] for log in logs), "which the agent has started"
 
 
+@needs_forks
 def test_a_spawner_that_dies_fails_its_attempts_and_is_replaced(server, start_agent, step):
     claim, other = step("slow"), step("who")
     server.give(claim)
     start_agent()
     wait_until(lambda: server.log_of(claim).count(b"\n") >= 2, "its pid", DEADLINE)
-    child = psutil.Process(int(server.log_of(claim).split()[-1]))
+    child = int(server.log_of(claim).split()[-1])
     spawner = numbers(server.log_of(claim), b"by")[0]
     os.kill(spawner, signal.SIGKILL)
     [report] = server.wait_for_reports()
     assert report["status"] == "failed"
     assert "killed by SIGKILL" in report["reason"]
-    wait_until(lambda: not child.is_running() or child.status() == psutil.STATUS_ZOMBIE, "the orphan's end", DEADLINE)
+    wait_until(lambda: is_gone(child), "the end of the orphan", DEADLINE)
     server.give(other)
     server.wait_for_reports(2)
     assert server.reports[1]["status"] == "completed"
     assert numbers(server.log_of(other), b"by") != [spawner]
 
 
+@needs_forks
 def test_an_import_that_hangs_can_be_stopped(server, start_agent, step):
     claim = step("who", text="import time; time.sleep(60)")
     server.give(claim)

@@ -6,13 +6,12 @@ import subprocess
 import sys
 import threading
 
-import psutil
 import pytest
 
 from foldline.agent import processes
 from foldline.agent.processes import Started
 from foldline.agent.strays import Strays
-from tests.agent.canned import DEADLINE
+from tests.agent.canned import DEADLINE, is_gone
 from tests.support.waiting import wait_until
 
 SLEEP = "import time; print('up', flush=True); time.sleep(60)"
@@ -44,10 +43,6 @@ def python():
         popen.wait()
         if popen.stdout is not None:
             popen.stdout.close()
-
-
-def is_gone(pid):
-    return not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
 
 
 def wait_for_end(pid):

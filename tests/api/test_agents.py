@@ -13,7 +13,7 @@ from api.exchanging import exchanged
 from api.services import Services
 from api.waiting import Waiting
 from controller.exchange import Exchanged
-from tests.support.by_hand import Agent, Json, answered, listed, step, steps_of, submitted
+from tests.support.by_hand import Agent, Json, answered, listed, step, steps_of, submitted, template
 from tests.support.waiting import wait_until
 
 AGENTS = "/api/v1/agents"
@@ -348,3 +348,21 @@ def test_an_agent_may_change_servers(two: tuple[TestClient, TestClient]):
     agent.client = here
     assert list(agent.ends(a)) == ["b"]
     assert wait_until(lambda: not answered(there.get(f"/api/v1/runs/{run['id']}"))["warnings"], "the agent is known")
+
+
+def test_who_follows_the_log_hears_of_what_another_server_wrote(two: tuple[TestClient, TestClient], later: Later):
+    here, there = two
+    app: Any = here.app
+    services: Services = app.state.services
+    assert here.portal is not None
+
+    async def woken_by(position: int) -> bool:
+        with app.state.waiting.following() as waiter:
+            while services.store.head() < position:
+                if not await waiter.wait(SOON):
+                    return False
+        return True
+
+    heard = later(here.portal.call, woken_by, services.store.head() + 1)
+    template(there)
+    assert heard.result(SOON)

@@ -113,7 +113,8 @@ def test_a_request_that_is_too_large(start: Callable[..., TestClient]):
     operations = those(client, 413)
     brings = {one.name for one in operations_of(client) if one.takes_json or one.takes_bytes}
     assert {one.name for one in operations} == brings
-    assert wrong(operations, lambda one: one.ask(client, content=b"x" * 21), 413, "too-large") == []
+    ids = {"sha256": "0" * 64}
+    assert wrong(operations, lambda one: one.ask(client, ids, content=b"x" * 21), 413, "too-large") == []
 
 
 def test_what_does_not_exist(client: TestClient):

@@ -3,6 +3,7 @@
 from typing import Any
 
 import pytest
+import structlog
 from starlette.testclient import TestClient
 
 from api.services import Services
@@ -38,6 +39,8 @@ def test_a_mistake_of_ours_is_a_problem_that_tells_nothing_of_our_inside(
 
     monkeypatch.setattr(services.reader, "task", mistaken)
     forgiving = TestClient(client.app, base_url="http://127.0.0.1", raise_server_exceptions=False)
-    answer = forgiving.get(f"/api/v1/tasks/{'0' * 32}")
+    with structlog.testing.capture_logs() as logged:
+        answer = forgiving.get(f"/api/v1/tasks/{'0' * 32}")
     assert (answer.status_code, answer.json()["code"]) == (500, "internal")
     assert "secret" not in answer.text
+    assert [str(line["exc_info"]) for line in logged] == ["secret inside"]

@@ -22,7 +22,7 @@ def client(shared_client: TestClient) -> TestClient:
     return shared_client
 
 
-def said(client: TestClient | httpx2.Client, task: dict[str, Any], data: bytes, offset: int, attempt: int = 1) -> Any:
+def said(client: httpx2.Client, task: dict[str, Any], data: bytes, offset: int, attempt: int = 1) -> Any:
     params = {"attempt": attempt, "offset": offset}
     return client.post(f"{TASKS}/{task['id']}/logs", params=params, content=data)
 

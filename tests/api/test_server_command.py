@@ -266,7 +266,10 @@ def test_a_doctor_finds_a_file_that_is_no_database(command: Command, settings: C
 
 @pytest.mark.postgres
 def test_a_doctor_on_a_shared_database(command: Command, postgres_url: str, tmp_path: Path):
-    said = command("doctor", at=["--db", postgres_url, "--data", str(tmp_path)])
+    at = ["--db", postgres_url, "--data", str(tmp_path)]
+    assert "none yet" in command("doctor", at=at).out
+    assert "its tables are made" in command("migrate", at=at).out
+    said = command("doctor", at=at)
     assert said.code == 0, said.out
     assert "PostgreSQL" in said.out
 
@@ -418,7 +421,7 @@ def test_dev_is_a_server_with_two_agents_that_end_together(
     process = running("dev", *place, "--port", "0", FOLDLINE_HOME=str(tmp_path / "home"))
     with httpx2.Client(base_url=ready(process), timeout=20) as client:
 
-        def agents() -> dict[str, Any]:
+        def agents() -> dict[Any, Any]:
             return {tuple(one["queues"]): one for one in client.get("/api/v1/agents").json()["items"]}
 
         wait_until(lambda: {("default",), ("services",)} <= agents().keys(), "both agents have come", 60)

@@ -8,6 +8,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from api.services import Services
+from api.tokens import Tokens
 from domain.refused import Invalid
 from tests.support.tasks import made, told
 
@@ -65,17 +66,13 @@ def test_a_name_that_is_none_or_somebody_elses_is_refused(services: Services, na
         services.tokens.create(name, 1)
 
 
-def test_a_token_of_another_process_counts_soon(start: Callable[..., TestClient], monkeypatch: pytest.MonkeyPatch):
-    client = start()
-    app: Any = client.app
-    tokens = app.state.services.tokens
-    now = [100.0]
-    monkeypatch.setattr(tokens, "_clock", lambda: now[0])
+def test_a_token_of_another_process_counts_soon(
+    client: TestClient, services: Services, monkeypatch: pytest.MonkeyPatch
+):
+    now = [services.tokens._clock()]
+    monkeypatch.setattr(services.tokens, "_clock", lambda: now[0])
     assert client.get(WHOAMI).json()["name"] == "local"
-    read_at = tokens._read_at
-    tokens.create("ana", 1)
-    # As if the other process had made it: here nobody has noticed.
-    tokens._read_at = read_at
+    Tokens(services.store.database, clock=lambda: 0.0).create("ana", 1)
     assert client.get(WHOAMI).status_code == 200
     now[0] += 2.1
     assert client.get(WHOAMI).status_code == 401

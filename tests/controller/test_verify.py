@@ -294,6 +294,10 @@ DECISIONS = {
         "UPDATE decision SET upto_version = upto_version + 1 WHERE run_id = ? AND from_version = ?",
         "ends elsewhere",
     ),
+    "covering the next one": (
+        "UPDATE decision SET upto_version = upto_version + 4 WHERE run_id = ? AND from_version = ?",
+        "ends elsewhere",
+    ),
     "ending earlier": (
         "UPDATE decision SET upto_version = upto_version - 1 WHERE run_id = ? AND from_version = ?",
         "ends elsewhere",

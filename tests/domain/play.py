@@ -11,7 +11,7 @@ from domain import run as runs
 from domain import task as tasks
 from domain.content import Content
 from domain.ids import run_stream, step_task_id, task_stream
-from domain.lifecycle import STEP, STEP_ENDED, TASK
+from domain.lifecycle import STEP, TASK
 from domain.pipeline import Definition, PipelineParameter, Plan, StepDefinition, checked
 from domain.run import Decided, Fact, Run, RunCreated, StartRun, Step, StopRun
 from domain.task import ArtifactAdded, EndTask, LoseTask, StartTask, StopTask, Task, TaskCommand
@@ -193,16 +193,12 @@ class Play:
         assert old == new or (old, new) in LEGAL_STEP, f"step {fact.step} went from {old} to {new}: {fact}"
 
 
-def ended(play: Play) -> bool:
-    return set(play.statuses.values()) <= STEP_ENDED
-
-
-def decided_again(play: Play) -> list[Decided]:
-    """What today's rules make of the recorded causes: the log once more, if they are still the same rules."""
-    run = Run(id=RUN_ID, plan=play.plan)
+def decided_again(plan: Plan, log: Sequence[Fact], appends: Sequence[int]) -> list[Decided]:
+    """What today's rules make of the recorded causes: `log` once more, if they are still the same rules."""
+    run = Run(id=RUN_ID, plan=plan)
     out: list[Decided] = []
-    for begin, end in zip(play.appends, [*play.appends[1:], len(play.log)], strict=True):
-        cause, *recorded = play.log[begin:end]
+    for begin, end in zip(appends, [*appends[1:], len(log)], strict=True):
+        cause, *recorded = log[begin:end]
         out.append(Decided(cause.stream, cause.event, cause.step))
         rest = iter(recorded)
 

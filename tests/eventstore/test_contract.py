@@ -253,7 +253,7 @@ def test_a_command_may_add_more_than_once(store: Store):
 
 def test_a_command_is_carried_out_once(store: Store):
     append(store, [event("task-1")], command_id="c1").result()
-    with pytest.raises(VersionConflict, match="command.* is there already"):
+    with pytest.raises(VersionConflict, match=r"command.* is there already"):
         append(store, [event("task-2")], command_id="c1").result()
     assert store.head() == 1
 
@@ -321,7 +321,7 @@ def test_leases_keep_their_numbers(store: Store):
 
 def test_a_second_decision_from_the_same_version_is_a_conflict(store: Store):
     append(store, [event("run-1", "r1")], [decision("r1", 1)]).result()
-    with pytest.raises(VersionConflict, match="decision.* is there already"):
+    with pytest.raises(VersionConflict, match=r"decision.* is there already"):
         append(store, [event("run-1", "r1")], [decision("r1", 1, "another")]).result()
     assert [row["outputs"] for row in store.select("decision", run_id="r1")] == ["hash"]
     assert store.head() == 1

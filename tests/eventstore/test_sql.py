@@ -316,9 +316,10 @@ def test_an_address_that_cannot_be_is_named_with_its_cure(url: str, says: str):
         open_store(url)
 
 
-def test_a_password_is_never_named():
+@pytest.mark.parametrize("url", ["mysql://ana:secret@localhost/db", "postgresql:/ana:secret@localhost/db"])
+def test_a_password_is_never_named(url: str):
     with pytest.raises(CannotOpen) as refused:
-        open_store("mysql://ana:secret@localhost/db")
+        open_store(url)
     assert "secret" not in str(refused.value)
 
 

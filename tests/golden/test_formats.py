@@ -7,11 +7,11 @@ with an upcast in domain/events.py, and a file beside the old one.
 import json
 from dataclasses import MISSING, Field, fields, is_dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 
-from domain.events import TYPES, UPCASTS
+from domain.events import TYPES, UPCASTS, Event
 from eventstore.codec import Codec
 from eventstore.store import StoreBroken
 
@@ -51,6 +51,10 @@ def left_at_default(value: Any, where: str) -> list[str]:
 def test_every_schema_of_every_event_has_a_file_and_every_file_an_event():
     wanted = {f"{name}.v{schema}" for name, newest in SCHEMAS.items() for schema in range(1, newest + 1)}
     assert set(FILES) == wanted
+
+
+def test_every_event_has_the_name_of_its_class_and_none_is_forgotten():
+    assert {kind.__name__: kind for kind in get_args(Event)} == TYPES
 
 
 @pytest.mark.parametrize("stem", sorted(FILES))

@@ -1,5 +1,6 @@
 """Histories at random: whatever the domain allows, in any order."""
 
+from contextlib import suppress
 from random import Random
 from typing import Any
 
@@ -28,10 +29,8 @@ def happen(world: World, seed: int, moves: int = 300) -> None:
 def _move(world: World, chance: Random) -> None:
     kinds = {_new_task: 2, _new_run: 1, _agent: 1, _run: 1, _task: 24}
     kind = chance.choices(list(kinds), list(kinds.values()))[0]
-    try:
+    with suppress(Refused):
         kind(world, chance)
-    except Refused:
-        pass
 
 
 def _new_task(world: World, chance: Random) -> None:
@@ -94,11 +93,9 @@ def _task(world: World, chance: Random) -> None:
         return
     task_id = chance.choice(list(world.tasks))
     task = world.tasks[task_id]
-    ends = [
-        tasks.EndTask(status=status, reason="because") for status in ("completed", "completed", "failed", "stopped")
-    ]
+    outcomes = ("completed", "completed", "failed", "stopped")
     commands: list[tasks.TaskCommand] = [
-        *ends,
+        *(tasks.EndTask(status=status, reason="because") for status in outcomes),
         tasks.EnqueueTask(queue=chance.choice(QUEUES), priority=chance.randint(0, 2)),
         tasks.EnqueueTask(queue=chance.choice(QUEUES)),
         tasks.DequeueTask(),

@@ -140,12 +140,11 @@ def test_a_crash_in_the_middle_is_harmless(url: str, where: str, monkeypatch):
         runner.catch_up()
         before = all_rows(store)
         spoil(store)
-        method = {"rows written": "put", "tables changed over": "change_over"}[where]
-        with monkeypatch.context() as patched, pytest.raises(Killed):
-            patched.setattr(
-                checkpoints, method, after(getattr(checkpoints, method), 3 if where == "rows written" else 1)
-            )
-            runner.rebuild("tasks")
+        method, count = {"rows written": ("put", 3), "tables changed over": ("change_over", 1)}[where]
+        with monkeypatch.context() as patched:
+            patched.setattr(checkpoints, method, after(getattr(checkpoints, method), count))
+            with pytest.raises(Killed):
+                runner.rebuild("tasks")
         assert {row["name"] for row in rows_of(store, task_row).values()} == {"wrong"}
     with closing(open_store(url)) as store:
         Runner(store).catch_up()  # goes on where it was

@@ -123,8 +123,7 @@ class Exchange:
                 self._spool.keep(batch)
             except OSError as error:
                 log.error("reports cannot be kept on disk (%s): an agent that dies now loses them", error)
-            self._insist(batch, Pauses())
-            if not self.over.is_set():
+            if self._insist(batch, Pauses()):
                 self._spool.forget()
             with self._changed:
                 self._delivering = False
@@ -142,24 +141,23 @@ class Exchange:
             self._nudged, self._delivering = False, True
             return batch
 
-    def _insist(self, reports: list[Json], pauses: Pauses) -> None:
-        """Exchange with `reports` until the server has answered them, or the session is over."""
+    def _insist(self, reports: list[Json], pauses: Pauses) -> bool:
+        """Exchange with `reports` until the server has answered them. False when the session is over before that."""
         while not self.over.is_set():
             try:
                 self._exchange(reports, 0.0)
-                return
+                return True
             except Exception as error:
                 if not _is_no(error):
                     self._pause(error, pauses)
                 elif len(reports) > 1:
                     # One that the server cannot take must not keep the others from it.
-                    for report in reports:
-                        self._insist([report], pauses)
-                    return
+                    return all([self._insist([report], pauses) for report in reports])
                 else:
                     log.error("the server does not take %s: %s", reports or "an exchange without reports", error)
                     self._answered(reports)
-                    return
+                    return True
+        return False
 
     def _exchange(self, reports: Sequence[Json], wait: float) -> bool:
         """Exchange once. Whether the answer brought work."""
