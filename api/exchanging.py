@@ -8,12 +8,19 @@ from fastapi import Request
 from starlette.concurrency import run_in_threadpool
 
 from api.services import Services
-from api.waiting import Waiter, Waiting
+from api.waiting import NOTHING, Waiter, Waiting
 from controller.exchange import Exchanged
 
 
 async def exchanged(
-    request: Request, services: Services, agent_id: str, session: str, look: Callable[[], Exchanged], seconds: float
+    request: Request,
+    services: Services,
+    agent_id: str,
+    session: str,
+    look: Callable[[], Exchanged],
+    *,
+    takes_work: bool,
+    seconds: float,
 ) -> Exchanged:
     """What `look` finds: at once when it is something, or else when there is something, at latest after `seconds`.
 
@@ -23,7 +30,7 @@ async def exchanged(
     with waiting.exchange(session) as waiter:
         found = await run_in_threadpool(look)
         # Until here work of any queue has woken it: which ones are its own is only sure once it has looked.
-        waiter.queues = frozenset(services.exchange.queues_of(agent_id))
+        waiter.queues = frozenset(services.exchange.queues_of(agent_id)) if takes_work else NOTHING
         if seconds and not _is_news(found, waiting, agent_id):
             deadline = asyncio.get_running_loop().time() + seconds
             async with _ended_when_client_leaves(request, waiter):

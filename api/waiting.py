@@ -12,6 +12,7 @@ from controller.handle import Controller
 log = structlog.get_logger()
 
 NOTHING: Set[str] = frozenset()
+TROUBLE = 1.0  # seconds to the next attempt when the database does not answer
 
 
 class Waiter:
@@ -169,4 +170,4 @@ class Waiting:
                 await run_in_threadpool(self._controller.catch_up)
             except Exception as error:
                 log.warning("cannot read what other processes wrote", position=self._head, error=str(error))
-                return
+                await asyncio.sleep(TROUBLE)

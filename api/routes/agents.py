@@ -80,7 +80,10 @@ async def exchange_work(request: Request, agent_id: AgentId, body: agent_bodies.
     def look() -> Exchanged:
         return services.exchange.exchange(agent_id, body.session, held=held, reports=reports, free=body.free)
 
-    found = await exchanged(request, services, agent_id, body.session, look, 0 if reports else body.wait)
+    seconds = 0 if reports else body.wait
+    found = await exchanged(
+        request, services, agent_id, body.session, look, takes_work=bool(body.free), seconds=seconds
+    )
     shown = {
         "claims": [_claim_view(claim) for claim in found.claims],
         "stop": _plain(found.stop),

@@ -296,7 +296,9 @@ class Asked:
 
     async def _exchange(self) -> Exchanged:
         request, agent = Request({"type": "http", "app": self._app}, self._receive), self._agent
-        return await exchanged(request, self._services, agent.id, agent.session, self._look, LONG)
+        return await exchanged(
+            request, self._services, agent.id, agent.session, self._look, takes_work=True, seconds=LONG
+        )
 
     def _look(self) -> Exchanged:
         agent = self._agent

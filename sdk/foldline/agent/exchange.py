@@ -152,7 +152,7 @@ class Exchange:
                     self._pause(error, pauses)
                 elif len(reports) > 1:
                     # One that the server cannot take must not keep the others from it.
-                    return all([self._insist([report], pauses) for report in reports])
+                    return all(self._insist([report], pauses) for report in reports)
                 else:
                     log.error("the server does not take %s: %s", reports or "an exchange without reports", error)
                     self._answered(reports)
