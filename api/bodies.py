@@ -1,6 +1,7 @@
 """What may stand in the body of a command about a task, and what it means to the domain."""
 
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, replace
 from typing import Annotated, Any, Literal, TypeVar, cast
@@ -17,6 +18,7 @@ T = TypeVar("T")
 LEASE = 60.0  # seconds that the caller's own process may be silent, unless it says otherwise
 MOST_POINTS = 10_000  # in one request
 LARGEST_INTEGER = 2**63 - 1  # what databases and most readers of JSON can hold
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
 
 def _storable(value: Any) -> Any:
@@ -49,7 +51,7 @@ def _is_unicode(text: str) -> bool:
 
 
 def _printable(text: str) -> str:
-    if any(ord(letter) < 32 or 127 <= ord(letter) < 160 for letter in text):
+    if _CONTROL.search(text):
         raise ValueError("it has a control character")
     return text
 

@@ -192,7 +192,7 @@ def stop_task(
 
 @router.post("/tasks/{task_id}/reset", response_model=shapes.Task, summary="Make it a draft again", responses=COMMAND)
 def reset_task(
-    task_id: TaskId, services: Wired, asking: Asking, expect: Expected, body: bodies.Reason | None = None
+    task_id: TaskId, services: Wired, asking: Asking, expect: Expected, body: bodies.Nothing | None = None
 ) -> Response:
     """Its outputs are forgotten; its attempts stay on record."""
     return _tell(services, task_id, tasks.ResetTask(), asking, expect)
@@ -200,7 +200,7 @@ def reset_task(
 
 @router.post("/tasks/{task_id}/publish", response_model=shapes.Task, summary="Publish it", responses=COMMAND)
 def publish_task(
-    task_id: TaskId, services: Wired, asking: Asking, expect: Expected, body: bodies.Reason | None = None
+    task_id: TaskId, services: Wired, asking: Asking, expect: Expected, body: bodies.Nothing | None = None
 ) -> Response:
     """From here on nothing about it can be changed."""
     return _tell(services, task_id, tasks.PublishTask(), asking, expect)

@@ -6,7 +6,9 @@ from tests.support.house import ROOT
 
 def rows() -> list[str]:
     return [
-        f"| `{where}` | `{name}` | {why} |" for where, arguments in IGNORED.items() for name, (_, why) in arguments.items()
+        f"| `{where}` | `{name}` | {why} |"
+        for where, arguments in IGNORED.items()
+        for name, (_, why) in arguments.items()
     ]
 
 

@@ -96,11 +96,11 @@ class Tasks(Calls):
     def fail(self, identifier: str, reason: str = "") -> Json:
         return self._post(f"tasks/{part(identifier)}/fail", {"reason": reason})
 
-    def reset(self, identifier: str, reason: str = "") -> Json:
-        return self._post(f"tasks/{part(identifier)}/reset", {"reason": reason})
+    def reset(self, identifier: str) -> Json:
+        return self._post(f"tasks/{part(identifier)}/reset")
 
-    def publish(self, identifier: str, reason: str = "") -> Json:
-        return self._post(f"tasks/{part(identifier)}/publish", {"reason": reason})
+    def publish(self, identifier: str) -> Json:
+        return self._post(f"tasks/{part(identifier)}/publish")
 
     def artifacts(self, identifier: str) -> Listing:
         return self._list(f"tasks/{part(identifier)}/artifacts")
