@@ -124,7 +124,7 @@ class Registered(BaseModel):
 class Agent(BaseModel):
     id: str
     name: str
-    status: Literal["online", "draining", "lost", "left"]
+    status: Literal["online", "lost", "left"]
     reason: str
     queues: list[str]
     slots: int

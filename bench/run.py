@@ -1,8 +1,8 @@
 """Measures the core on this machine, one JSON line per case: `python bench/run.py [case ...]`.
 
 Measured is the in-process exchange, from its call to its answer with the next claim: leases, idempotency, run versions,
-leaf hashes and decisions on, projections stopped. Beside each figure stands a raw one: the durable commits a second, one
-row each, that the database's own driver reaches on the same disk in the same minute.
+leaf hashes and decisions on, projections stopped. Beside each figure stands a raw one: the durable commits a second,
+one row each, that the database's own driver reaches on the same disk in the same minute.
 """
 
 import argparse

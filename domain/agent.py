@@ -1,9 +1,10 @@
 """An agent: who runs tasks. One session at a time; a new session of the same agent ends the old one."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import assert_never
 
+from domain.changed import replace
 from domain.refused import Invalid
 
 

@@ -1,10 +1,11 @@
 """A pipeline's definition: checked once, then pinned, so that a run needs nothing else that could change."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, assert_never
 
+from domain.changed import replace
 from domain.content import Content, Overrides, check_field, overridden, split_parameter
 from domain.graph import children_of, in_order
 from domain.references import PATTERN, Reference, references

@@ -1,8 +1,9 @@
 """A queue: a name that tasks wait under and agents listen to."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
+from domain.changed import replace
 from domain.refused import Invalid
 
 

@@ -7,11 +7,12 @@ live in a persistent map, so that an uncommitted decision is dropped by dropping
 
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, assert_never
 
 from immutables import Map
 
+from domain.changed import replace
 from domain.content import Content, Edit, Overrides, edited, field_of, inside, overridden, split_parameter
 from domain.ids import run_stream, step_task_id, task_stream
 from domain.lifecycle import RUN, RUN_ENDED, STEP_ENDED, STEP_STATES, after, words

@@ -1,9 +1,10 @@
 """A task: one thing to run, from its creation to its outcome, with every attempt on record."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, assert_never
 
+from domain.changed import replace
 from domain.content import Edit, Overrides
 from domain.lifecycle import TASK, TASK_ENDED, after, either, words
 from domain.refused import Invalid, Refused
