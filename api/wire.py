@@ -7,8 +7,8 @@ import msgspec
 from fastapi import Response
 
 from domain.refused import Invalid
+from domain.times import EPOCH, rfc3339
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MOST_DIGITS = 18  # of a count that fits into a database's column
 
 
@@ -23,9 +23,7 @@ class JsonResponse(Response):
 
 def time_text(at: int | None) -> str | None:
     """Microseconds since 1970 as RFC 3339 in UTC with six decimals; None stays None."""
-    if at is None:
-        return None
-    return (_EPOCH + timedelta(microseconds=at)).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    return None if at is None else rfc3339(at)
 
 
 def time_from(text: str) -> int:
@@ -36,7 +34,7 @@ def time_from(text: str) -> int:
         raise Invalid(f"{text!r} is no time: write it like 2026-01-31T12:00:00Z.") from None
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=UTC)
-    return (moment - _EPOCH) // timedelta(microseconds=1)
+    return (moment - EPOCH) // timedelta(microseconds=1)
 
 
 def position_text(position: int, shard: int = 0) -> str:

@@ -38,6 +38,7 @@ from domain.task import (
     TaskStopped,
     TaskStopRequested,
 )
+from domain.times import rfc3339
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -411,7 +412,7 @@ def _artifact_of(reference: Reference, step: Step) -> str:
         )
     artifact = step.artifacts[name]
     if attribute == "timestamp":
-        return str(artifact.timestamp)
+        return rfc3339(artifact.timestamp)
     value = _inside(artifact.record, attribute)
     if value is None:
         raise MissingReference(f"{reference.text}: artifact {name!r} has no {attribute!r}")

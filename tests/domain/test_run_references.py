@@ -12,6 +12,7 @@ from domain.content import Configuration, Container, Content, Edit, Overrides, P
 from domain.pipeline import ContinueBehaviour
 from domain.run import StepFailed
 from domain.task import ModelAdded, TaskCreated, TaskEdited
+from domain.times import rfc3339
 from tests.domain.play import Play, pipeline, step
 
 TEMPLATE = Content(
@@ -116,7 +117,8 @@ def test_a_model_knows_the_task_that_made_it():
 
 def test_an_artifacts_time_is_the_one_at_which_it_was_recorded():
     play = launched("${a.artifacts.data.timestamp}")
-    assert value_of(play) == str(play.step("a").artifacts["data"].timestamp)
+    assert value_of(play) == rfc3339(play.step("a").artifacts["data"].timestamp)
+    assert str(value_of(play)).endswith("Z")
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping
 from contextlib import closing
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -10,14 +11,14 @@ import pytest
 
 from domain.ids import step_task_id
 from domain.run import Run
-from domain.task import Task
+from domain.task import Task, TaskFailed
 from eventstore.sql import open_store
 from projections import following, queries
 from projections.runner import Runner
 from projections.tables import agent_row, pipeline_row, queue_row, run_row, step_row, task_row, timeline
 from tests.projections.histories import happen
 from tests.projections.rows import rows_of
-from tests.projections.world import World
+from tests.projections.world import World, pipeline
 
 
 @pytest.fixture(scope="module", params=[1, 2, 3])
@@ -169,3 +170,19 @@ def test_queues_count_what_waits_in_them(history: World):
         (name, len(tasks), min((task.queued_at or 0 for task in tasks), default=None))
         for name, tasks in waiting.items()
     ]
+
+
+def test_a_history_that_todays_rules_would_refuse_is_folded_all_the_same(tmp_path: Path):
+    with closing(open_store(f"sqlite:///{tmp_path}/foldline.db")) as store:
+        world = World(store)
+        run_id = world.submit(pipeline({"a": [], "b": []}))
+        task_id = world.step(run_id, "a")
+        world.begin(task_id)
+        world.end(task_id, "completed")
+        world.record(task_id, TaskFailed(attempt=1, reason="too late"))
+        Runner(store).catch_up()
+        row, task = rows_of(store, step_row)[task_id], rows_of(store, task_row)[task_id]
+        assert row == {"id": task_id, **step_as_row(world.runs[run_id], 0, "a")}
+        assert (row["status"], row["reason"]) == ("completed", "")
+        assert (task["status"], task["reason"]) == ("failed", "too late")
+        assert msgspec.json.decode(rows_of(store, run_row)[run_id]["step_counts"]) == world.runs[run_id].counts

@@ -164,6 +164,17 @@ def test_what_a_crash_left_half_made_is_thrown_away(world: World, store: SqlStor
     assert all_rows(store) == before
 
 
+@ON_SQLITE
+def test_new_rows_that_are_behind_the_old_ones_do_not_take_their_place(world: World, store: SqlStore, runner: Runner):
+    """Another process may have moved the old ones on in between."""
+    world.task()
+    runner.catch_up()
+    runner.start_rebuild("tasks")
+    with store.database.writing() as connection:
+        assert not checkpoints.change_over(connection, Tasks())
+    assert len(rows_of(store, task_row)) == 1
+
+
 class Forgetful(Tasks):
     """Cannot take again what it once took."""
 

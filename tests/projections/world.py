@@ -76,7 +76,11 @@ class World:
         """Raises Refused."""
         task = self.tasks.get(task_id, Task(id=task_id))
         for event in tasks.decide(command, task):
-            self.together(lambda event=event: self._task_event(task_id, event))
+            self.together(lambda event=event: self.record(task_id, event))
+
+    def record(self, task_id: str, event: tasks.TaskEvent) -> None:
+        """`event` and what follows from it, whether or not today's rules would allow it."""
+        self.together(lambda: self._record_task(task_id, event))
 
     def begin(self, task_id: str, agent: str = "", session: str = "s" * 32) -> None:
         self.do(task_id, tasks.StartTask(agent_id=agent, session=session, host="host-1"))
@@ -167,7 +171,7 @@ class World:
         known = self.pipelines.get(key, Pipeline(id=key))
         self.pipelines[key] = pipelines.evolve(known, event, row.recorded_at)
 
-    def _task_event(self, task_id: str, event: tasks.TaskEvent) -> None:
+    def _record_task(self, task_id: str, event: tasks.TaskEvent) -> None:
         task = self.tasks.get(task_id, Task(id=task_id))
         row = self._record(Decided(task_stream(task_id), event, task.step), task.run_id)
         if task.run_id is not None:
