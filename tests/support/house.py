@@ -1,5 +1,6 @@
 """A real server and real agents as processes, for tests that kill them."""
 
+import contextlib
 import os
 import signal
 import socket
@@ -114,14 +115,17 @@ class House:
         return {step["name"]: step for step in self.client.runs.steps(run_id)}
 
     def close(self) -> None:
+        """End all. An agent drains at the first SIGTERM; the second, seconds later, ends what still runs."""
         self.client.close()
-        for process in reversed(self._processes):
-            if process.poll() is None:
+        for patience in (3, 10):
+            running = [process for process in self._processes if process.poll() is None]
+            for process in running:
                 process.terminate()
-        for process in reversed(self._processes):
-            try:
-                process.wait(10)
-            except subprocess.TimeoutExpired:
+            for process in running:
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    process.wait(patience)
+        for process in self._processes:
+            if process.poll() is None:
                 os.killpg(process.pid, signal.SIGKILL)
                 process.wait()
 
