@@ -46,6 +46,7 @@ class OwnAttempt:
         self._hooks = (sys.excepthook, sys.exit)
         sys.excepthook, sys.exit = self._on_exception, self._on_exit
         atexit.register(self._at_exit)
+        self._interrupter = _interrupter()
         self._console = Console(client, identifier, self.attempt) if keep_console else None
         threading.Thread(target=self._beat, name="foldline-heartbeat", daemon=True).start()
         process.set_own_task(identifier, self.attempt)
@@ -108,9 +109,9 @@ class OwnAttempt:
         main = threading.main_thread().ident
         if main is not None and hasattr(signal, "pthread_kill"):
             # Sent to the main thread itself: a signal to the process may find another one, and a sleep goes on.
-            signal.pthread_kill(main, signal.SIGINT)
+            signal.pthread_kill(main, self._interrupter)
         else:
-            signal.raise_signal(signal.SIGINT)
+            signal.raise_signal(self._interrupter)
 
     def _beat_on(self) -> None:
         """Keep the lease while the interrupted script saves its work."""
@@ -135,6 +136,16 @@ class OwnAttempt:
             self.finish()
         except FoldlineError as why:
             print(f"the outcome of task {self._id} could not be told: {why}", file=sys.stderr)
+
+
+def _interrupter() -> signal.Signals:
+    """The signal that interrupts the main thread: Ctrl-C's, or another where that is ignored (`script.py &`)."""
+    ignored = signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+    on_main = threading.current_thread() is threading.main_thread()
+    if ignored and on_main and hasattr(signal, "SIGUSR1") and signal.getsignal(signal.SIGUSR1) is signal.SIG_DFL:
+        signal.signal(signal.SIGUSR1, signal.default_int_handler)
+        return signal.SIGUSR1
+    return signal.SIGINT
 
 
 def save_work_on_terminate() -> None:

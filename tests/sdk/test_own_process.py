@@ -123,8 +123,11 @@ def test_a_script_goes_to_a_queue_or_sends_a_clone(tmp_path: Path, project: str)
     assert Task.query_tasks(project, "^train$", task_filter={"status": ["completed"]})
 
 
-def started(tmp_path: Path, project: str, text: str) -> "tuple[subprocess.Popen[str], Task]":
-    command = [sys.executable, script(tmp_path, project, text)]
+IN_THE_BACKGROUND = ("sh", "-c", "trap '' INT; exec \"$@\"", "sh")
+
+
+def started(tmp_path: Path, project: str, text: str, *before: str) -> "tuple[subprocess.Popen[str], Task]":
+    command = [*before, sys.executable, script(tmp_path, project, text)]
     process = subprocess.Popen(
         command, cwd=tmp_path, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
@@ -135,7 +138,10 @@ def started(tmp_path: Path, project: str, text: str) -> "tuple[subprocess.Popen[
     return process, task
 
 
-def test_a_stop_request_interrupts_the_script_which_may_save_its_work(tmp_path: Path, project: str):
+@pytest.mark.parametrize("before", [(), IN_THE_BACKGROUND], ids=["as usual", "where Ctrl-C is ignored"])
+def test_a_stop_request_interrupts_the_script_which_may_save_its_work(
+    tmp_path: Path, project: str, before: tuple[str, ...]
+):
     text = """
     import time
     try:
@@ -144,7 +150,7 @@ def test_a_stop_request_interrupts_the_script_which_may_save_its_work(tmp_path: 
     except KeyboardInterrupt:
         task.upload_artifact("saved", 1)
     """
-    process, task = started(tmp_path, project, text)
+    process, task = started(tmp_path, project, text, *before)
     task.mark_stop_request(status_message="enough")
     assert process.wait(60) == 0
     process.communicate()
