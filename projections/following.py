@@ -10,7 +10,7 @@ from contextlib import nullcontext
 from dataclasses import replace
 
 from sqlalchemy import Connection, Table
-from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError, ProgrammingError
 
 from eventstore.sql import SqlStore
 from eventstore.store import Recorded, StoreUnavailable
@@ -199,10 +199,11 @@ def _written(connection: Connection, seen: Checkpoint, result: Folded) -> Checkp
 
 
 def _passes(error: Exception) -> bool:
-    """Whether it is the database that has a bad moment, so that the same may go well later."""
+    """Whether it is the database and no event: the same may go well later, or once a missing table is made again."""
     if isinstance(error, StoreUnavailable | OperationalError | InterfaceError):
         return True
-    return isinstance(error, DBAPIError) and error.connection_invalidated
+    missing_table = isinstance(error, ProgrammingError) and getattr(error.orig, "sqlstate", "") == "42P01"
+    return missing_table or (isinstance(error, DBAPIError) and error.connection_invalidated)
 
 
 def _line(error: Exception) -> str:

@@ -72,6 +72,8 @@ class Runner:
         self._stopping.set()
         self._news.set()
         self._urgent.set()
+        with self._moved:
+            self._moved.notify_all()
         if self._thread is not None:
             self._thread.join()
             self._thread = None
@@ -90,7 +92,7 @@ class Runner:
             pass
 
     def wait_for(self, position: int, timeout: float, *, name: str | None = None, shard: int = 0) -> bool:
-        """Wait until this projection, or each of them, has reached `position`; False after `timeout` seconds."""
+        """Wait until this projection, or each, has reached `position`; False after `timeout` seconds or at the end."""
         names = self._names if name is None else [name]
 
         def reached() -> bool:
@@ -103,7 +105,8 @@ class Runner:
             self._urgent.set()
             self._news.set()
             try:
-                return self._moved.wait_for(reached, timeout)
+                self._moved.wait_for(lambda: reached() or self._stopping.is_set(), timeout)
+                return reached()
             finally:
                 self._waiting -= 1
                 if not self._waiting and not self._stopping.is_set():
@@ -137,17 +140,24 @@ class Runner:
         self._news.set()
 
     def rebuild(self, name: str, timeout: float | None = None) -> None:
-        """Make the rows anew from the first event on, and return when they are. Raises KeyError, RebuildFailed."""
+        """Make the rows anew from the first event on, and return when they are.
+
+        Raises KeyError for an unknown name, RebuildFailed, and TimeoutError after `timeout` seconds: then it goes on.
+        """
         self.start_rebuild(name)
         if self._thread is None:
-            while self._following.rebuilding(name):
+            while not self._rebuilt(name):
                 self.step()
         else:
             with self._moved:
-                if not self._moved.wait_for(lambda: not self._following.rebuilding(name), timeout):
-                    raise TimeoutError(f"the rebuild of {name} goes on; it has taken more than {timeout:g} s so far")
+                self._moved.wait_for(lambda: self._rebuilt(name) or self._stopping.is_set(), timeout)
         if name in self._following.failed:
             raise RebuildFailed(f"{name} keeps its old rows: the rebuild {self._following.failed[name]}")
+        if not self._rebuilt(name):
+            raise TimeoutError(f"the rebuild of {name} is not done yet; it goes on, also after a restart")
+
+    def _rebuilt(self, name: str) -> bool:
+        return self._following.ready and not self._following.rebuilding(name)
 
     def _age_of_next(self, position: int, shard: int) -> float:
         after = self._store.read(after=position, limit=1, shard=shard)

@@ -11,7 +11,7 @@ import pytest
 
 from domain.ids import step_task_id
 from domain.run import Run
-from domain.task import Task, TaskFailed
+from domain.task import Task, TaskDequeued, TaskEnqueued, TaskFailed
 from eventstore.sql import open_store
 from projections import following, queries
 from projections.runner import Runner
@@ -144,6 +144,26 @@ def test_the_timeline_has_one_stay_at_a_time(history: World):
         now = [stay["phase"] for stay in stays if stay["ended_at"] is None]
         assert now == {"queued": ["queued"], "in_progress": ["running"]}.get(task.status, [])
         assert all(stay["run_id"] == task.run_id and stay["step"] == task.step for stay in stays)
+
+
+def test_a_task_that_changes_queues_waits_for_the_same_attempt(tmp_path: Path):
+    with closing(open_store(f"sqlite:///{tmp_path}/foldline.db")) as store:
+        world = World(store)
+        task_id = world.task()
+        moves = (
+            TaskEnqueued(queue="a"),
+            TaskEnqueued(queue="b"),
+            TaskDequeued(back_to="created"),
+            TaskEnqueued(queue="c"),
+        )
+        for event in moves:  # today's rules want it taken out of a queue before it is put into another
+            world.record(task_id, event)
+        Runner(store).catch_up()
+        assert [(row["queue"], row["attempt"], row["outcome"]) for row in rows_of(store, timeline).values()] == [
+            ("a", 1, "moved"),
+            ("b", 1, "dequeued"),
+            ("c", 1, None),
+        ]
 
 
 def test_rows_of_agents_and_pipelines_are_theirs(history: World):

@@ -9,8 +9,9 @@ from sqlalchemy import event, text
 
 from domain import agent as agents
 from domain.content import Content, Edit
+from domain.pipeline import PipelineParameter
 from domain.refused import Invalid
-from domain.run import StopRun
+from domain.run import StartRun, StopRun
 from domain.task import ArtifactAdded, EnqueueTask, TaskEdited
 from eventstore.sql import SqlStore, open_store
 from eventstore.store import Put, append
@@ -101,6 +102,9 @@ FILTERS = [
     ({"tags": ["x"]}, ["b", "a"]),
     ({"tags": ["x", LONG]}, [LONG, "b", "a"]),
     ({"tags": ["gone"]}, []),
+    ({"tags": [EDGE + "x"]}, [EDGE]),
+    ({"tags": [EDGE + "y"]}, []),
+    ({"tags": [EDGE]}, []),
     ({"tags": ["new"]}, ["c"]),
     ({"parent": "e" * 32}, ["c"]),
     ({"project": "iris", "tags": ["x"], "statuses": ["queued"]}, ["b"]),
@@ -122,7 +126,7 @@ def some_tasks(world: World) -> None:
     third = world.task("c", Content(type="testing", tags=["gone"]), parent="e" * 32)
     world.do(third, TaskEdited(edit=Edit(tags=["new", "new"])))
     world.task(LONG, Content(tags=[LONG]), project="other")
-    world.task(EDGE, project="other")
+    world.task(EDGE, Content(tags=[EDGE + "x"]), project="other")
     world.task(EDGE + "n", project="other")
 
 
@@ -257,6 +261,17 @@ def test_a_run_says_which_of_its_queues_nobody_listens_to_while_it_goes_on(world
     world.command(run_id, StopRun())
     assert world.runs[run_id].status == "stopped"
     assert ask(queries.runs)[0][0]["warnings"] == []
+
+
+@ON_SQLITE
+def test_a_queue_that_a_reference_names_is_known_once_a_step_waits_in_it(world: World, ask: Ask):
+    parameters = [PipelineParameter(name="queue", default="gpu")]
+    definition = pipeline({"a": [], "b": []}, default_queue="${pipeline.queue}", parameters=parameters)
+    run_id = world.submit(definition, draft=True)
+    assert ask(queries.runs)[0][0]["warnings"] == []
+    world.command(run_id, StartRun())
+    assert ask(queries.runs)[0][0]["warnings"] == ["no agent listens to queue 'gpu'"]
+    assert [row["queue"] for row in ask(queries.steps, run_id)[0]] == ["gpu", "gpu"]
 
 
 @ON_SQLITE

@@ -1,5 +1,6 @@
 """Rows made anew from the first event on: the same rows, and none that the log does not know."""
 
+import threading
 from contextlib import closing
 from typing import Any
 
@@ -27,6 +28,12 @@ def tables_of(store: SqlStore) -> set[str]:
         return set(inspect(connection).get_table_names())
 
 
+def last_events(store: SqlStore) -> dict[str, tuple[int, int]]:
+    """{projection: the position of the last event in its rows, and when that was recorded}"""
+    with store.database.reading() as connection:
+        return {one.name: (one.position, one.updated_at) for one in checkpoints.of(connection)}
+
+
 def spoil(store: SqlStore, name: str = "wrong") -> None:
     with store.database.writing() as connection:
         connection.execute(update(task_row).values(name=name))
@@ -36,12 +43,13 @@ def test_the_rows_are_the_same_byte_for_byte(world: World, store: SqlStore, runn
     monkeypatch.setattr(following, "PAGE", 13)
     happen(world, seed=21)
     runner.catch_up()
-    live = all_rows(store)
+    live, checkpoint = all_rows(store), last_events(store)
     assert all(live.values())
     monkeypatch.setattr(following, "REBUILD_PAGE", 50)
     for name in NAMES:
         runner.rebuild(name)
     assert all_rows(store) == live
+    assert last_events(store) == checkpoint
     assert not [name for name in tables_of(store) if name.endswith(checkpoints.NEXT)]
 
 
@@ -215,10 +223,46 @@ def test_a_projection_that_stopped_goes_on_after_its_rebuild(world: World, store
     assert lag_of(runner, "tasks").error
     one.cannot = None
     runner.rebuild("tasks")
+    assert last_events(store)["tasks"] == (1, store.read()[0].recorded_at)
     later = world.task()
     runner.catch_up()
     assert later in rows_of(store, task_row)
     assert lag_of(runner, "tasks").error is None
+
+
+@ON_SQLITE
+def test_a_rebuild_that_takes_too_long_goes_on(world: World, store: SqlStore, runner: Runner, monkeypatch):
+    monkeypatch.setattr("projections.runner.TROUBLE", 0.01)
+    world.task()
+    with running(runner):
+        assert runner.wait_for(store.head(), timeout=20)
+        spoil(store)
+        with monkeypatch.context() as patched:
+            patched.setattr(checkpoints, "change_over", lambda *_: False)
+            with pytest.raises(TimeoutError, match="it goes on"):
+                runner.rebuild("tasks", timeout=0.1)
+        runner.rebuild("tasks", timeout=20)
+    assert {row["name"] for row in rows_of(store, task_row).values()} == {"train"}
+
+
+@ON_SQLITE
+def test_nobody_waits_for_a_runner_that_has_stopped(world: World, store: SqlStore, runner: Runner, monkeypatch):
+    """Neither for a position nor for a rebuild: a server that closes is not held up."""
+    world.task()
+    stopped = threading.Event()
+
+    def stop(*_: object) -> bool:
+        if not stopped.is_set():
+            stopped.set()
+            threading.Thread(target=runner.stop).start()
+        return False
+
+    monkeypatch.setattr(checkpoints, "change_over", stop)
+    runner.start()
+    with pytest.raises(TimeoutError):
+        runner.rebuild("tasks")
+    runner.stop()
+    assert not runner.wait_for(store.head() + 1, timeout=3600)
 
 
 @ON_SQLITE
