@@ -111,6 +111,27 @@ content = Table(
     Column("data", Text, nullable=False),
 )
 
+# When a run has to be looked at next, though nothing happens: a deadline, a retry that is due. Checked by `verify`.
+timer = Table(
+    "timer",
+    metadata,
+    Column("run_id", Name, primary_key=True),
+    Column("shard", SmallInteger, nullable=False),
+    Column("due_at", BigInteger, nullable=False),
+)
+
+# The last task that came to a good end under a cache key; `scope` groups the keys of one step, for "why a miss".
+cache = Table(
+    "cache",
+    metadata,
+    Column("key", Name, primary_key=True),
+    Column("scope", Name, nullable=False),
+    Column("task_id", Name, nullable=False),
+    Column("parts", Text, nullable=False),
+    Column("recorded_at", BigInteger, nullable=False),
+)
+Index("cache_scope", cache.c.scope, cache.c.recorded_at)
+
 # One row an attempt's output: where the log is a table (PostgreSQL), its bytes by offset.
 log_chunk = Table(
     "log_chunk",
@@ -132,6 +153,22 @@ scalar = Table(
     Column("reported_at", BigInteger, nullable=False),
 )
 
+# What tasks draw: the bytes are a blob, `kind` says how to show them.
+plot = Table(
+    "plot",
+    metadata,
+    Column("task_id", Name, primary_key=True),
+    Column("title", Name, primary_key=True),
+    Column("series", Name, primary_key=True),
+    Column("iteration", BigInteger, primary_key=True, autoincrement=False),
+    Column("kind", Text, nullable=False),  # plotly, table, image, media, text, html
+    Column("digest", Text),  # SHA-256 of the blob; null when it lies elsewhere
+    Column("filename", Text, nullable=False),
+    Column("url", Text, nullable=False),
+    Column("size", BigInteger),
+    Column("reported_at", BigInteger, nullable=False),
+)
+
 token = Table(
     "token",
     metadata,
@@ -141,6 +178,6 @@ token = Table(
 )
 
 EVENT_COLUMNS = tuple(column.name for column in event.columns)[:15]  # those of store.Recorded, in its order
-INLINE = {table.name: table for table in (work, lease, decision, content)}
+INLINE = {table.name: table for table in (work, lease, decision, content, timer, cache)}
 INSERT_ONLY = frozenset({"decision", "content"})
 APPEND_ONLY = ("event", "archived", "decision", "content")

@@ -5,10 +5,12 @@ from typing import TYPE_CHECKING
 from foldline.version import VERSION as __version__
 
 if TYPE_CHECKING:
-    from foldline.automation.controller import PipelineController
+    from foldline.automation.controller import PipelineController, PipelineDecorator
     from foldline.client import Client
+    from foldline.datasets import Dataset
     from foldline.errors import ApiError, FoldlineError
     from foldline.logger import Logger
+    from foldline.models import InputModel, Model, OutputModel
     from foldline.storage import StorageManager
     from foldline.task import Task
     from foldline.types import TaskTypes
@@ -16,9 +18,14 @@ if TYPE_CHECKING:
 __all__ = [
     "ApiError",
     "Client",
+    "Dataset",
     "FoldlineError",
+    "InputModel",
     "Logger",
+    "Model",
+    "OutputModel",
     "PipelineController",
+    "PipelineDecorator",
     "StorageManager",
     "Task",
     "TaskTypes",
@@ -28,9 +35,14 @@ __all__ = [
 _WHERE = {
     "ApiError": "foldline.errors",
     "Client": "foldline.client",
+    "Dataset": "foldline.datasets",
     "FoldlineError": "foldline.errors",
+    "InputModel": "foldline.models",
     "Logger": "foldline.logger",
+    "Model": "foldline.models",
+    "OutputModel": "foldline.models",
     "PipelineController": "foldline.automation.controller",
+    "PipelineDecorator": "foldline.automation.controller",
     "StorageManager": "foldline.storage",
     "Task": "foldline.task",
     "TaskTypes": "foldline.types",

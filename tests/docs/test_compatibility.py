@@ -1,4 +1,4 @@
-"""docs/compatibility.md lists what the SDK accepts and does not need, as the SDK has it."""
+"""docs/migrating-from-clearml.md lists what the SDK accepts and does not need, as the SDK has it."""
 
 from foldline.compat import IGNORED
 from tests.support.house import ROOT
@@ -13,5 +13,5 @@ def rows() -> list[str]:
 
 
 def test_every_accepted_keyword_is_listed_with_its_reason():
-    document = (ROOT / "docs" / "compatibility.md").read_text().splitlines()
+    document = (ROOT / "docs" / "migrating-from-clearml.md").read_text().splitlines()
     assert [line for line in document if line.startswith("| `")] == rows()
