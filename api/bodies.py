@@ -122,6 +122,10 @@ class Script(Body):
     function: Text | None = None
     returns: list[Text] = []
     arguments: list[Text] = []
+    code: Sha256 | None = Field(default=None, description="Fingerprint of the code that the function depends on.")
+    pickle: Sha256 | None = Field(
+        default=None, description="The SHA-256 of the pickled function, a blob, where no file defines it."
+    )
 
 
 class Container(Body):

@@ -43,6 +43,8 @@ class Script:
     function: str | None = None
     returns: Sequence[str] = ()
     arguments: Sequence[str] = ()
+    code: str | None = None  # fingerprint of the code that the function depends on; the cache key takes it for the rest
+    pickle: str | None = None  # SHA-256 of the pickled function, where no file defines it; never read by the server
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +101,7 @@ SECTIONS = {"script": Script, "container": Container}
 PLAIN_FIELDS = ("comment", "type", "output_destination", "tags", "system_tags")
 LISTS = ("tags", "system_tags", "script.returns", "script.arguments")
 MAPPINGS = ("script.requirements",)
-OPTIONAL = ("script.source", "script.module", "script.function")
+OPTIONAL = ("script.source", "script.module", "script.function", "script.code", "script.pickle")
 
 
 def edited(content: Content, edit: Edit) -> Content:

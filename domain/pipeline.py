@@ -30,6 +30,38 @@ class ContinueBehaviour:
     skip_children_on_abort: bool = True
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Retry:
+    """A failed step runs again up to `times`: after `delay` seconds, each wait `factor` times the one before it and at
+    most `max_delay`, with up to `jitter` of the wait (0.1 is a tenth) added by chance, as the log records it."""
+
+    times: int = 1
+    delay: float = 0.0
+    factor: float = 1.0
+    jitter: float = 0.0
+    max_delay: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Approval:
+    """A person has to say yes. Without a template the step is nothing else; with one it runs after the yes."""
+
+    message: str = ""
+    deadline: float | None = None  # seconds; then it fails
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HostDefinition:
+    """The process that runs the pipeline's own Python: what it runs, as a task is described, and where it queues."""
+
+    queue: str = "services"
+    task: Content | None = None
+    content: str | None = None  # set when it is pinned: the SHA-256 of `task`
+
+
+HOOKS = ("pre", "factory", "created", "retry", "post", "status")
+
+
 STRICT = ContinueBehaviour(continue_on_fail=False, continue_on_abort=False)
 
 
@@ -52,10 +84,24 @@ class StepDefinition:
     continue_behaviour: ContinueBehaviour | None = None
     on_lost: str = "requeue"
     max_attempts: int = 3
+    pipeline_id: str | None = None  # the step is a run of this pipeline
+    pipeline_project: str | None = None
+    pipeline_name: str | None = None
+    clone: bool = True  # False: the template itself runs, as long as it is a draft
+    retry: Retry | None = None
+    time_limit: float | None = None  # seconds since the attempt was started
+    cache: bool = False
+    draft: bool = False  # its task is made and waits for somebody to enqueue it
+    approval: Approval | None = None
+    hooks: Sequence[str] = ()  # of HOOKS: what the host is asked about it
+    monitor_metrics: Sequence[Sequence[str]] = ()  # (title, series, title on the run, series on the run)
+    monitor_artifacts: Sequence[Sequence[str]] = ()  # (name, name on the run)
+    monitor_models: Sequence[Sequence[str]] = ()
     # Set when the definition is pinned: the template's content by its SHA-256, and which version of it that was.
     content: str | None = None
     content_version: int | None = None
     content_project: str | None = None
+    pipeline: str | None = None  # SHA-256 of the pinned definition of the pipeline that it is a run of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,6 +116,13 @@ class Definition:
     tags: Sequence[str] = ()
     parameters: Sequence[PipelineParameter] = ()
     steps: Sequence[StepDefinition] = ()
+    retry: Retry | None = None  # of every step that has none of its own
+    time_limit: float | None = None  # seconds since the run was started
+    hooks: Sequence[str] = ()  # created, post: what the host is asked about every step
+    hook_timeout: float = 600.0  # seconds that one call of the host may take
+    add_pipeline_tags: bool = False  # each step's task is tagged with the run
+    host: HostDefinition | None = None
+    dynamic: bool = False  # the host adds the steps while it runs
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
