@@ -11,9 +11,11 @@ from domain import task as tasks
 from domain.agent import Agent
 from domain.content import Content
 from domain.ids import agent_id as id_of_agent
-from domain.ids import task_stream
-from domain.lifecycle import words
+from domain.ids import run_stream, task_stream
+from domain.lifecycle import RUN_ENDED, words
 from domain.refused import Invalid, Refused, Unknown
+from domain.run import Run
+from domain.run_events import HostEnded, HostLost, HostStarted
 from domain.task import Task
 from eventstore.store import Append, Delete
 
@@ -44,12 +46,13 @@ class Report:
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """An attempt handed to an agent: the task as it is now, and what it is made of."""
+    """An attempt handed to an agent: the task as it is now, and what it is made of; or the run whose host it is."""
 
-    task: Task
+    task: Task | None
     content: Content
     attempt: int
     lease: float
+    run: Run | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +124,7 @@ class Exchange:
             self._renew(unit, agent, [*held, *lost_on_the_way])
             answer.stop = _to_stop(unit, session, held, reports)
             for lost in lost_on_the_way:
-                answer.claims.append(self._claim(unit, unit.task(lost.task_id)))
+                answer.claims.append(self._claim(unit, lost.task_id))
             while len(answer.claims) < free and (task_id := _next(unit, agent)) is not None:
                 answer.claims.append(self._start(unit, agent, task_id))
             answer.position = unit.append.head
@@ -152,19 +155,30 @@ class Exchange:
 
         return self._run(agent_id, job)
 
-    def heartbeat_task(self, task_id: str, session: str, attempt: int, lease: float) -> Task:
-        """Renew what the caller's own process holds. Raises Refused when the attempt is not this session's any more."""
+    def heartbeat_task(self, task_id: str, session: str, attempt: int, lease: float) -> Stop | None:
+        """Renew what the caller's own process holds, a task or a run's host; whether it shall stop.
 
-        def job(unit: Unit) -> Task:
-            task = unit.task(task_id)
-            if not task.held_by(session, attempt):
-                raise Refused(
-                    f"Attempt {attempt} of task {task.name!r} is over: the task is {words(task.status)}, "
-                    f"attempt {task.attempt}. This process should end."
-                )
-            holder = task.attempts[-1].agent_id
-            unit.renew([lease_row(task_stream(task_id), attempt, holder, session, lease, unit.append.now)])
-            return task
+        Raises Refused when the attempt is not this session's any more.
+        """
+
+        def job(unit: Unit) -> Stop | None:
+            if task_id in unit.state.hosts:
+                run = unit.run(task_id)
+                if not run.host.held_by(session, attempt):
+                    raise Refused(f"Attempt {attempt} is not the host of run {run.name!r} any more: end this process.")
+                holder, stream = run.host.attempts[-1].agent_id, run_stream(task_id)
+                stop = next(iter(stop_of_host(run, session, attempt)), None)
+            else:
+                task = unit.task(task_id)
+                if not task.held_by(session, attempt):
+                    raise Refused(
+                        f"Attempt {attempt} of task {task.name!r} is over: the task is {words(task.status)}, "
+                        f"attempt {task.attempt}. This process should end."
+                    )
+                holder, stream = task.attempts[-1].agent_id, task_stream(task_id)
+                stop = Stop(task_id, attempt, task.stop_reason, False) if task.stop_requested else None
+            unit.renew([lease_row(stream, attempt, holder, session, lease, unit.append.now)])
+            return stop
 
         return self._run("", job)
 
@@ -192,18 +206,33 @@ class Exchange:
         known = unit.state.held.get(agent.session, {})
         for one in held:
             if known.get(one.task_id) == one.attempt:
-                rows.append(lease_row(task_stream(one.task_id), one.attempt, agent.id, agent.session, lease, now))
+                rows.append(lease_row(stream_of(unit, one.task_id), one.attempt, agent.id, agent.session, lease, now))
         unit.renew(rows)
 
     def _start(self, unit: Unit, agent: Agent, task_id: str) -> Claim:
-        command = tasks.StartTask(agent_id=agent.id, session=agent.session, host=agent.host)
-        task = unit.task(task_id)
-        for event in tasks.decide(command, task):
-            task = unit.task_event(task_id, event, lease=self._controller.lease)
-        return self._claim(unit, task)
+        lease = self._controller.lease
+        if task_id in unit.state.hosts:
+            attempt = unit.run(task_id).host.attempt + 1
+            started = HostStarted(attempt=attempt, agent_id=agent.id, session=agent.session, host=agent.host)
+            unit.run_event(task_id, started, lease=lease)
+        else:
+            command = tasks.StartTask(agent_id=agent.id, session=agent.session, host=agent.host)
+            for event in tasks.decide(command, unit.task(task_id)):
+                unit.task_event(task_id, event, lease=lease)
+        return self._claim(unit, task_id)
 
-    def _claim(self, unit: Unit, task: Task) -> Claim:
+    def _claim(self, unit: Unit, task_id: str) -> Claim:
+        if task_id in unit.state.hosts:
+            run = unit.run(task_id)
+            content = Content() if run.content is None else unit.content(run.content)
+            return Claim(None, content, run.host.attempt, self._controller.lease, run)
+        task = unit.task(task_id)
         return Claim(task, unit.content_of(task), task.attempt, self._controller.lease)
+
+
+def stream_of(unit: Unit, task_id: str) -> str:
+    """That of the task, or of the run whose host goes by its id."""
+    return run_stream(task_id) if task_id in unit.state.hosts else task_stream(task_id)
 
 
 def _of_session(unit: Unit, agent_id: str, session: str) -> Agent:
@@ -221,6 +250,8 @@ def _of_session(unit: Unit, agent_id: str, session: str) -> Agent:
 def _next(unit: Unit, agent: Agent) -> str | None:
     """The next task for the agent: its queues in the order it named them, each by priority, then in order."""
     for queue in agent.queues:
+        if (known := unit.state.queues.get(queue)) is not None and known.paused:
+            continue
         task_id = unit.state.ready.first(queue)
         if task_id is not None:
             return task_id
@@ -228,6 +259,8 @@ def _next(unit: Unit, agent: Agent) -> str | None:
 
 
 def _take_report(unit: Unit, session: str, report: Report) -> Receipt:
+    if report.task_id in unit.state.hosts:
+        return _take_host_report(unit, session, report)
     command = tasks.EndTask(
         status=report.status,
         reason=report.reason,
@@ -245,11 +278,30 @@ def _take_report(unit: Unit, session: str, report: Report) -> Receipt:
     return Receipt(report.task_id, report.attempt, True)
 
 
+def _take_host_report(unit: Unit, session: str, report: Report) -> Receipt:
+    host = unit.run(report.task_id).host
+    if not host.held_by(session, report.attempt):
+        said = f"Attempt {report.attempt} is not the host of run {report.task_id} any more."
+        return Receipt(report.task_id, report.attempt, False, said)
+    ended = HostEnded(
+        attempt=report.attempt,
+        status=report.status,
+        reason=report.reason,
+        exit_code=report.exit_code,
+        began_at=report.began_at,
+    )
+    unit.run_event(report.task_id, ended)
+    return Receipt(report.task_id, report.attempt, True)
+
+
 def _to_stop(unit: Unit, session: str, held: Sequence[Held], reports: Sequence[Report]) -> list[Stop]:
     reported = {(one.task_id, one.attempt) for one in reports}
     found: list[Stop] = []
     for one in held:
         if (one.task_id, one.attempt) in reported:
+            continue
+        if one.task_id in unit.state.hosts:
+            found += stop_of_host(unit.run(one.task_id), session, one.attempt)
             continue
         try:
             task = unit.task(one.task_id)
@@ -264,6 +316,15 @@ def _to_stop(unit: Unit, session: str, held: Sequence[Held], reports: Sequence[R
     return found
 
 
+def stop_of_host(run: Run, session: str, attempt: int) -> list[Stop]:
+    """Whether the host has to end: it lost its place, or the run was told to stop. A run's own end is no reason."""
+    if not run.host.held_by(session, attempt):
+        return [Stop(run.id, attempt, f"attempt {attempt} is not the host of the run any more", True)]
+    if run.ending and run.status not in RUN_ENDED and run.plan.definition.dynamic:
+        return [Stop(run.id, attempt, run.reason or run.failure, False)]
+    return []
+
+
 def lose_session(unit: Unit, session: str, reason: str) -> None:
     """Everything that `session` holds is lost: requeued or ended, as each task says."""
     for task_id, attempt in list(unit.state.held.get(session, {}).items()):
@@ -271,5 +332,10 @@ def lose_session(unit: Unit, session: str, reason: str) -> None:
 
 
 def lose_attempt(unit: Unit, task_id: str, attempt: int, reason: str) -> None:
+    if task_id in unit.state.hosts:
+        host = unit.run(task_id).host
+        if host.status == "running" and host.attempt == attempt:
+            unit.run_event(task_id, HostLost(attempt=attempt, reason=reason))
+        return
     for event in tasks.decide(tasks.LoseTask(attempt=attempt, reason=reason), unit.task(task_id)):
         unit.task_event(task_id, event)

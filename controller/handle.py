@@ -4,23 +4,27 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
-from controller.formats import definition_from, meta_of
+from controller.formats import meta_of
 from controller.signals import Signals
-from controller.state import State, plan_of
+from controller.state import State
+from controller.submit import HeldHost, Submission, cloned, known_queue, register, submit, templates
 from controller.unit import Unit
 from domain import pipeline as pipelines
 from domain import queue as queues
 from domain import run as runs
 from domain import task as tasks
-from domain.content import Content
-from domain.ids import derived, pipeline_id, task_stream
-from domain.pipeline import Definition, StepDefinition
+from domain.content import Content, Edit
+from domain.ids import derived, task_stream
+from domain.pipeline import Definition
 from domain.queue import Queue
-from domain.refused import Invalid, Refused, Unknown
+from domain.refused import Refused, Unknown
+from domain.run_events import HostEnded, RunEdited
 from domain.task import Task
 from eventstore.store import Append, Recorded, Store
 
 T = TypeVar("T")
+
+__all__ = ["Answer", "By", "Controller", "HeldHost", "KeyReused", "StaleVersion", "Submission"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,20 +59,6 @@ class KeyReused(Refused):
 
 class StaleVersion(Refused):
     """The command was meant for an earlier version."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Submission:
-    """A run to be made. `definition` is checked; its steps' templates are given by task id or inline."""
-
-    definition: Definition | None = None
-    pipeline_id: str | None = None
-    parameters: Mapping[str, Any] | None = None
-    name: str | None = None
-    draft: bool = False
-    queue: str | None = None
-    tags: Sequence[str] = ()
-    origin: str | None = None
 
 
 class Controller:
@@ -134,7 +124,7 @@ class Controller:
             task = unit.task(task_id)
             _check_version(f"task {task.name!r}", expect, task.version)
             if isinstance(command, tasks.EnqueueTask):
-                _known_queue(unit, command.queue)
+                known_queue(unit, command.queue)
             return _task_done(unit, _record(unit, task_id, command))
 
         return self._do(by, job, _of_stream(task_stream(task_id)))
@@ -154,10 +144,29 @@ class Controller:
         def job(unit: Unit) -> Answer:
             known = unit.state.queues.get(name, Queue(name=name))
             for event in queues.create(name, known):
-                unit.queue_event(event)
+                unit.queue_event(name, event)
             return Answer(name, 1, unit.append.head)
 
         return self._do(by, job, lambda rows: Answer(name, 1, rows[-1].position))
+
+    def pause_queue(self, name: str, reason: str, by: By) -> Answer:
+        """Hand out nothing from the queue until it is resumed. Raises Unknown."""
+        return self._on_queue(name, by, lambda queue: queues.pause(queue, by.actor, reason))
+
+    def resume_queue(self, name: str, reason: str, by: By) -> Answer:
+        """Raises Unknown."""
+        return self._on_queue(name, by, lambda queue: queues.resume(queue, by.actor, reason))
+
+    def _on_queue(self, name: str, by: By, decide: Callable[[Queue], Sequence[queues.QueueEvent]]) -> Answer:
+        def job(unit: Unit) -> Answer:
+            queue = unit.state.queues.get(name)
+            if queue is None:
+                raise Unknown(f"There is no queue {name!r}.")
+            for event in decide(queue):
+                queue = unit.queue_event(name, event)
+            return Answer(name, queue.version, unit.append.head)
+
+        return self._do(by, job, lambda rows: Answer(name, rows[-1].version, rows[-1].position))
 
     # Pipelines and runs
 
@@ -166,8 +175,8 @@ class Controller:
 
         def job(unit: Unit) -> Answer:
             pipelines.checked(definition)
-            _templates(unit, definition)
-            pipeline = _register(unit, definition)
+            templates(unit, definition)
+            pipeline = register(unit, definition)
             return Answer(pipeline.id, pipeline.version, unit.append.head)
 
         return self._do(by, job, _by_kind("pipeline-"))
@@ -177,17 +186,63 @@ class Controller:
 
         def job(unit: Unit) -> Answer:
             new_id = by.id_for("run", run_id)
-            _submit(unit, new_id, submission)
+            submit(unit, new_id, submission)
             return Answer(new_id, unit.run(new_id).version, unit.append.head)
 
         return self._do(by, job, _by_kind("run-"))
 
+    def clone_run(
+        self,
+        run_id: str,
+        source: str,
+        by: By,
+        *,
+        name: str | None = None,
+        parameters: Mapping[str, Any] | None = None,
+        project: str | None = None,
+        comment: str | None = None,
+        origin: str | None = None,
+    ) -> Answer:
+        """A draft of the same pinned definition, with the source's parameters and these."""
+
+        def job(unit: Unit) -> Answer:
+            new_id = by.id_for("run", run_id)
+            created = cloned(unit, unit.run(source), new_id, name, parameters or {}, project, origin)
+            if comment:
+                unit.run_event(created, RunEdited(edit=Edit(comment=comment)))
+            return Answer(created, unit.run(created).version, unit.append.head)
+
+        return self._do(by, job, _by_kind("run-"))
+
     def run(self, run_id: str, command: runs.RunCommand, by: By, *, expect: int | None = None) -> Answer:
+        """Carry out `command` on the run; `expect` is the run version it is meant for."""
+
         def job(unit: Unit) -> Answer:
             run = unit.run(run_id)
             _check_version(f"run {run.name!r}", expect, run.version)
-            for event in runs.command(command, run):
-                unit.run_event(run_id, event)
+            given = command
+            if isinstance(given, runs.AddStep):
+                # What is refused must have added nothing: a refusal after that would throw the whole batch away.
+                runs.command(given, run)
+                given = replace(given, content=unit.keep(given.step.task or Content()))
+            for decided in runs.command(given, run):
+                unit.happen(run_id, decided)
+            return Answer(run_id, unit.run(run_id).version, unit.append.head)
+
+        return self._do(by, job, _of_run(run_id))
+
+    def end_host(self, run_id: str, status: str, reason: str, by: By) -> Answer:
+        """End the run's host as completed, failed or stopped; where it has none that runs, the run is stopped so."""
+
+        def job(unit: Unit) -> Answer:
+            run = unit.run(run_id)
+            if run.host.status == "running":
+                unit.run_event(run_id, HostEnded(attempt=run.host.attempt, status=status, reason=reason))
+            elif status == "completed":
+                raise Refused(f"Run {run.name!r} completes by itself: it has no host that could say so.")
+            else:
+                for decided in runs.command(runs.StopRun(reason=reason, outcome=status), run):
+                    unit.happen(run_id, decided)
             return Answer(run_id, unit.run(run_id).version, unit.append.head)
 
         return self._do(by, job, _of_run(run_id))
@@ -242,106 +297,6 @@ def _task_done(unit: Unit, task: Task) -> Answer:
 def _check_version(what: str, expect: int | None, actual: int) -> None:
     if expect is not None and expect != actual:
         raise StaleVersion(f"The command was meant for version {expect} of {what}, which is at {actual}: look again.")
-
-
-def _known_queue(unit: Unit, name: str, where: str = "queue") -> None:
-    if name not in unit.state.queues:
-        known = ", ".join(sorted(unit.state.queues))
-        raise Invalid(f"There is no queue {name!r}: create it first, or use one of {known}.", where)
-
-
-def _where_queue(definition: Definition, name: str) -> str:
-    """The first place in the definition that names the queue."""
-    steps = (f"steps/{number}/queue" for number, step in enumerate(definition.steps) if step.queue == name)
-    return next(steps, "default_queue")
-
-
-def _register(unit: Unit, definition: Definition) -> pipelines.Pipeline:
-    key = pipeline_id(definition.project, definition.name)
-    pipeline = unit.state.pipeline(unit.append, key)
-    digest = unit.keep(replace(definition, version=None))
-    for event in pipelines.register(definition, digest, pipeline):
-        pipeline = unit.pipeline_event(pipeline, event)
-    return pipeline
-
-
-def _submit(unit: Unit, run_id: str, asked: Submission) -> None:
-    definition = _what_to_run(unit, asked)
-    for queue in sorted({asked.queue} if asked.queue else pipelines.literal_queues(definition)):
-        _known_queue(unit, queue, "queue" if asked.queue else _where_queue(definition, queue))
-    given = dict(asked.parameters or {})
-    known = [parameter.name for parameter in definition.parameters]
-    if unknown := [name for name in given if name not in known]:
-        has = ", ".join(known) or "none"
-        raise Invalid(f"The pipeline has no parameter {unknown[0]!r}; it has: {has}.", f"parameters/{unknown[0]}")
-    templates = _templates(unit, definition)
-    # All that can be refused has been: from here on something is added, and a refusal would throw the batch away.
-    pipeline = _pipeline(unit, asked.pipeline_id) if asked.definition is None else _register(unit, definition)
-    pinned = _pinned(unit, definition, templates)
-    number = pipeline.runs + 1
-    unit.pipeline_event(pipeline, pipelines.PipelineSubmitted(run_id=run_id, number=number))
-    digest = unit.keep(pinned)
-    plan = plan_of(digest, lambda name: unit.state.text(unit.append, name))
-    created = runs.RunCreated(
-        name=asked.name or (f"{definition.name} #{number}" if definition.add_run_number else definition.name),
-        project=definition.project,
-        definition=digest,
-        contents=sorted(plan.contents),
-        pipeline_id=pipeline.id,
-        pipeline_version=pipeline.pipeline_version,
-        number=number,
-        parameters={**plan.defaults, **given},
-        queue=asked.queue,
-        queues=sorted(unit.state.queues),
-        tags=[*definition.tags, *asked.tags],
-        origin=asked.origin,
-    )
-    unit.run_event(run_id, created, plan=plan)
-    if not asked.draft:
-        unit.run_event(run_id, runs.RunStarted())
-
-
-def _what_to_run(unit: Unit, asked: Submission) -> Definition:
-    if asked.definition is not None:
-        return pipelines.checked(asked.definition)
-    return definition_from(unit.state.text(unit.append, _pipeline(unit, asked.pipeline_id).definition))
-
-
-def _pipeline(unit: Unit, pipeline_id: str | None) -> pipelines.Pipeline:
-    if pipeline_id is None:
-        raise Invalid("Give a definition or a pipeline_id.", "definition")
-    pipeline = unit.state.pipeline(unit.append, pipeline_id)
-    if not pipeline.version:
-        raise Unknown(f"There is no pipeline {pipeline_id}.")
-    return pipeline
-
-
-def _templates(unit: Unit, definition: Definition) -> dict[str, Task]:
-    """The template tasks of the steps, by id. Raises Invalid."""
-    templates: dict[str, Task] = {}
-    for number, step in enumerate(definition.steps):
-        key = step.base_task_id or ""
-        if step.task is None and key not in templates:
-            try:
-                templates[key] = unit.task(key)
-            except Unknown:
-                said = f"Step {step.name!r}: there is no template task {key}."
-                raise Invalid(said, f"steps/{number}/base_task_id") from None
-    return templates
-
-
-def _pinned(unit: Unit, definition: Definition, templates: Mapping[str, Task]) -> Definition:
-    """`definition` with each step's template as it is now, by digest: what is edited later affects later runs."""
-    digests = {key: unit.keep(unit.content_of(template)) for key, template in templates.items()}
-
-    def pin(step: StepDefinition) -> StepDefinition:
-        if step.task is not None:
-            return replace(step, task=None, content=unit.keep(step.task))
-        key = step.base_task_id or ""
-        template = templates[key]
-        return replace(step, content=digests[key], content_version=template.version, content_project=template.project)
-
-    return replace(definition, steps=[pin(step) for step in definition.steps])
 
 
 # Answers rebuilt from the events that a command left

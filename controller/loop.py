@@ -1,4 +1,4 @@
-"""What nobody's command brings about: leases that run out."""
+"""What nobody's command brings about: leases that run out, and deadlines of runs."""
 
 import threading
 import time
@@ -10,6 +10,7 @@ from controller.exchange import lose_attempt, lose_session
 from controller.handle import By, Controller
 from controller.unit import Unit
 from domain import agent as agents
+from domain import deadlines
 from eventstore.store import Append, Delete, Row
 
 log = structlog.get_logger()
@@ -17,7 +18,7 @@ BY = By(actor="controller")
 
 
 class Loop:
-    """Judges leases once a second, in a thread of its own.
+    """Judges leases and fires deadlines once a second, in a thread of its own.
 
     Only a server that has been up, unpaused and reachable for a whole lease may judge one: before that, the silence may
     have been its own. A start, a pause of this loop, a step of the database's clock and an outage begin the wait anew.
@@ -51,6 +52,7 @@ class Loop:
         """One round; how many leases were found to have run out."""
         self._look_at_the_clock()
         try:
+            self._controller.store.append(self._fire).result()
             return self._controller.store.append(self._judge).result()
         except Exception:
             self._well_since = self._monotonic()
@@ -64,6 +66,14 @@ class Loop:
             self._well_since = now
         self._last = now
         return now
+
+    def _fire(self, append: Append) -> None:
+        """Record the deadlines that have passed, and what follows. A deadline waits for nobody: late is on time."""
+        state = self._controller.state
+        state.open(append)
+        due = [run_id for run_id, due_at in state.timers.items() if due_at <= append.now]
+        if due:
+            self._controller.at_work(append, BY, lambda unit: [_fire(unit, run_id) for run_id in due])
 
     def _judge(self, append: Append) -> int:
         well_for = self._well_for(append.now)
@@ -87,6 +97,12 @@ class Loop:
             self._well_since = now  # the database's clock was set: what it says about leases means nothing
         self._offset = offset
         return now - self._well_since
+
+
+def _fire(unit: Unit, run_id: str) -> None:
+    # What follows from one may take others away: each time the run is asked anew.
+    while passed := deadlines.passed(unit.run(run_id), unit.append.now):
+        unit.run_event(run_id, passed[0])
 
 
 def _run_out(unit: Unit, row: Row) -> int:

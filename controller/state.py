@@ -21,6 +21,7 @@ from domain.content import Content
 from domain.pipeline import Pipeline, Plan
 from domain.queue import Queue
 from domain.run import Run
+from domain.run_events import HostEnded, HostEnqueued, HostLost, HostStarted
 from domain.task import Task
 from eventstore.store import Append, Recorded, StoreBroken
 
@@ -60,6 +61,7 @@ class State:
         self._signals = signals
         self._batch: Append | None = None
         self._committed = True
+        self._stale_timers: set[str] = set()
         self.clear()
 
     def clear(self) -> None:
@@ -71,7 +73,9 @@ class State:
         self.queues: dict[str, Queue] = {}
         self.agents: dict[str, Agent] = {}
         self.ready = Ready()
-        self.held: dict[str, dict[str, int]] = {}  # {session: {task id: attempt}}
+        self.held: dict[str, dict[str, int]] = {}  # {session: {task id: attempt}}; a host under its run's id
+        self.hosts: set[str] = set()  # runs whose host is queued or held
+        self.timers: dict[str, int] = {}  # {run id: when it has to be looked at, in microseconds UTC}
         self.renewed: set[str] = set()  # whose leases this batch has put: `select` sees committed rows only
 
     def open(self, append: Append) -> None:
@@ -97,10 +101,20 @@ class State:
         elif behind:
             queues: set[str] = set()
             sessions: set[str] = set()
+            self._stale_timers.clear()
             for row in append.read(after=self.position or 0, limit=behind):
                 self._note_whom_it_concerns(row, queues, sessions)
                 self._read_on(row)
+            for run_id in self._stale_timers:
+                self._read_timer(append, run_id)
             self._signals.wake(queues, sessions)
+
+    def _read_timer(self, append: Append, run_id: str) -> None:
+        rows = append.select("timer", run_id=run_id)
+        if rows:
+            self.timers[run_id] = int(rows[0]["due_at"] or 0)
+        else:
+            self.timers.pop(run_id, None)
 
     def behind(self, head: int) -> bool:
         """Whether the log, which has come to `head`, holds what is not taken in yet. A look without the lock."""
@@ -119,11 +133,16 @@ class State:
         for row in append.select("work"):
             item = Item(str(row["queue"]), int(row["priority"] or 0), int(row["position"] or 0))
             self.ready.put(str(row["task_id"]), item)
+            if row["task_id"] == row["run_id"]:
+                self.hosts.add(str(row["task_id"]))
         for row in append.select("lease"):
-            stream = str(row["stream"])
-            if stream.startswith("task-"):
-                held = self.held.setdefault(str(row["session"]), {})
-                held[stream.removeprefix("task-")] = int(row["attempt"] or 0)
+            kind, _, key = str(row["stream"]).partition("-")
+            if kind in ("task", "run"):
+                self.held.setdefault(str(row["session"]), {})[key] = int(row["attempt"] or 0)
+            if kind == "run":
+                self.hosts.add(key)
+        for row in append.select("timer"):
+            self.timers[str(row["run_id"])] = int(row["due_at"] or 0)
 
     def _read_on(self, row: Recorded) -> None:
         """Take in an event that somebody else appended. What is not in memory is read when it is needed."""
@@ -141,15 +160,25 @@ class State:
                 if (task := self.tasks.get(key)) is not None:
                     self.tasks.put(key, tasks.evolve(task, event, row.recorded_at))  # type: ignore[arg-type]
                 self.place(key, row, event)
+            case "run":
+                self.place_host(key, row, event)
             case _:
                 pass
-        if row.run_id is not None and (run := self.runs.get(row.run_id)) is not None:
-            self.runs.put(row.run_id, runs.evolve(run, fact_of(row)))
+        if row.run_id is not None:
+            if (run := self.runs.get(row.run_id)) is not None:
+                self.runs.put(row.run_id, runs.evolve(run, fact_of(row)))
+            self._stale_timers.add(row.run_id)
 
     def _note_whom_it_concerns(self, row: Recorded, queues: set[str], sessions: set[str]) -> None:
         kind, _, key = row.stream.partition("-")
         if kind == "agent" and key in self.agents:
             sessions.add(self.agents[key].session)  # it may be over
+        elif kind == "run" and (sessions_of := [one for one, held in self.held.items() if key in held]):
+            sessions.update(sessions_of)  # its host may have to stop
+        elif kind == "run" and isinstance(event := event_of(row), HostEnqueued):
+            queues.add(event.queue)
+        elif kind == "queue":
+            queues.add(key)
         elif kind == "task":
             event = event_of(row)
             if isinstance(event, tasks.TaskEnqueued | tasks.TaskRequeued):
@@ -171,6 +200,23 @@ class State:
             self.ready.remove(task_id)
         elif row.to_state != row.from_state and row.from_state == "in_progress":
             self._let_go(task_id)
+
+    def place_host(self, run_id: str, row: Recorded, event: object) -> None:
+        """The same for the host of a run."""
+        match event:
+            case HostEnqueued():
+                self.hosts.add(run_id)
+                self.ready.put(run_id, Item(event.queue, 0, row.position))
+            case HostStarted():
+                self.hosts.add(run_id)
+                self.ready.remove(run_id)
+                self.held.setdefault(event.session, {})[run_id] = event.attempt
+            case HostLost() | HostEnded():
+                self.hosts.discard(run_id)
+                self.ready.remove(run_id)
+                self._let_go(run_id)
+            case _:
+                pass
 
     def _let_go(self, task_id: str) -> None:
         for session, held in list(self.held.items()):

@@ -1,10 +1,12 @@
 """One command at work on an open append: what it records, and at once what follows from that for the run."""
 
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import Any
 
+from controller.follow import follow
 from controller.formats import CODEC, content_from, kept, meta
 from controller.state import State
 from domain import agent as agents
@@ -14,16 +16,24 @@ from domain import run as runs
 from domain import task as tasks
 from domain.agent import Agent, AgentEvent
 from domain.content import Content, edited, overridden
+from domain.deadlines import next_due
 from domain.events import Event
 from domain.ids import run_stream, task_stream
 from domain.pipeline import PipelineEvent, Plan
-from domain.queue import Queue, QueueCreated
+from domain.queue import Queue, QueueEvent
 from domain.refused import Unknown
-from domain.run import Decided, Fact, Run, RunCreated, RunEvent
+from domain.run import Decided, Fact, Run, RunEvent
+from domain.run_events import (
+    HostEnqueued,
+    HostStarted,
+    OutputEvent,
+    RunCreated,
+    StepAdded,
+)
 from domain.task import Task, TaskEvent
-from eventstore.store import Append, Delete, NewEvent, Put, Recorded
+from eventstore.store import Append, Delete, NewEvent, Put, Recorded, Row
 
-CODE = "1"  # which rules decided: stands in each decision record; raise it when `domain.run.decide` changes its mind
+CODE = "2"  # which rules decided: stands in each decision record; raise it when `domain.run.decide` changes its mind
 
 
 @dataclass(slots=True)
@@ -52,6 +62,12 @@ class Unit:
         self._meta = meta(actor=actor, command=command_id, request=request)
         self._actor = actor
         self._decisions: dict[str, _Decision] = {}
+        self._follow: deque[tuple[str, Fact]] = deque()
+        self._following = False
+
+    @property
+    def actor(self) -> str:
+        return self._actor
 
     # What there is
 
@@ -93,25 +109,37 @@ class Unit:
 
     def task_event(self, task_id: str, event: TaskEvent, *, lease: float = 0) -> Task:
         """Record `event` on the task; when it belongs to a run, also what the run makes of it."""
-        known = event if isinstance(event, tasks.TaskCreated) else self.state.task(self.append, task_id)
+        new = isinstance(event, tasks.TaskCreated | tasks.TaskAdopted)
+        known = event if new else self.state.task(self.append, task_id)
         # Before the event is in the log: a run that is folded only now would take it in twice.
         run = None if known.run_id is None else self.run(known.run_id)
-        _, row = self._record_task(task_id, event, self._meta, lease=lease)
+        row = self._record_task(task_id, event, self._meta, lease=lease)
         if run is not None and row.run_version is not None:
-            self._react(run, Fact(row.stream, event, row.recorded_at, row.run_version, known.step))
+            fact = Fact(row.stream, event, row.recorded_at, row.run_version, known.step)
+            self._react(runs.evolve(run, fact), fact)
         return self.state.task(self.append, task_id)
 
-    def run_event(self, run_id: str, event: RunEvent, *, plan: Plan | None = None) -> Run:
+    def run_event(
+        self, run_id: str, event: RunEvent | OutputEvent, *, plan: Plan | None = None, lease: float = 0
+    ) -> Run:
         """Record `event` on the run, and all that follows from it. `plan` comes with the run's first event."""
         before = Run(id=run_id, plan=plan) if plan is not None else self.run(run_id)
-        row = self._record_run(before, Decided(run_stream(run_id), event), self._meta)
-        assert row.run_version is not None
-        return self._react(before, Fact(row.stream, event, row.recorded_at, row.run_version, row.subject))
+        after, fact, _ = self._record_run(before, Decided(run_stream(run_id), event, step_of(event)), self._meta, lease)
+        return self._react(after, fact)
 
-    def queue_event(self, event: QueueCreated) -> Queue:
-        row = self._add(self._new(f"queue-{event.name}", event, "", ""), new=True)
-        self.state.queues[event.name] = queues.evolve(Queue(name=event.name), event, row.recorded_at)
-        return self.state.queues[event.name]
+    def happen(self, run_id: str, decided: Decided) -> None:
+        """Record what a command to the run has decided, on whichever stream it belongs."""
+        if decided.stream == run_stream(run_id):
+            self.run_event(run_id, decided.event)  # type: ignore[arg-type]
+        else:
+            self.task_event(decided.stream.partition("-")[2], decided.event)  # type: ignore[arg-type]
+
+    def queue_event(self, name: str, event: QueueEvent) -> Queue:
+        known = self.state.queues.get(name, Queue(name=name))
+        row = self._add(self._new(f"queue-{name}", event, "", ""), new=not known.version)
+        self.state.queues[name] = queues.evolve(known, event, row.recorded_at)
+        self.woken.queues.add(name)
+        return self.state.queues[name]
 
     def agent_event(self, agent: Agent, event: AgentEvent) -> Agent:
         after = agents.evolve(agent, event, self.append.now)
@@ -145,25 +173,55 @@ class Unit:
     # How it gets into the log
 
     def _react(self, run: Run, cause: Fact) -> Run:
+        """All that follows from `cause`, which `run` has taken in; then what that asks of other runs and tasks."""
         said = meta(actor=self._actor, cause=cause.run_version)
+        self._follow.append((run.id, cause))
 
-        def record(before: Run, decided: Sequence[Decided]) -> Sequence[Fact]:
+        def record(before: Run, decided: Sequence[Decided]) -> tuple[Run, Sequence[Fact]]:
             decision = self._decisions.setdefault(run.id, _Decision(cause.run_version, cause.run_version))
             facts: list[Fact] = []
             for one in decided:
                 if one.stream.startswith("task-"):
-                    _, row = self._record_task(one.stream.removeprefix("task-"), one.event, said)  # type: ignore[arg-type]
+                    row = self._record_task(one.stream.removeprefix("task-"), one.event, said)  # type: ignore[arg-type]
+                    fact = Fact(row.stream, one.event, row.recorded_at, row.run_version or 0, one.step)
+                    before = runs.evolve(before, fact)
                 else:
-                    row = self._record_run(before, one, said)
-                assert row.run_version is not None
-                decision.last = row.run_version
+                    before, fact, row = self._record_run(before, one, said)
+                decision.last = fact.run_version
                 decision.outputs.update(output_line(one, row.data))
-                facts.append(Fact(row.stream, one.event, row.recorded_at, row.run_version, one.step))
-            return facts
+                facts.append(fact)
+                self._follow.append((run.id, fact))
+            return before, facts
 
-        return self.state.runs.put(run.id, runs.react(run, cause, record))
+        run = self.state.runs.put(run.id, runs.react(run, cause, record))
+        self._set_timer(run)
+        self._follow_up()
+        return self.state.runs.get(run.id) or run
 
-    def _record_task(self, task_id: str, event: TaskEvent, said: str, *, lease: float = 0) -> tuple[Task, Recorded]:
+    def _follow_up(self) -> None:
+        """Carry out what events of a run ask for outside of it. In order, and only once the run has come to rest."""
+        if self._following:
+            return
+        self._following = True
+        try:
+            while self._follow:
+                run_id, fact = self._follow.popleft()
+                follow(self, run_id, fact)
+        finally:
+            self._following = False
+
+    def _set_timer(self, run: Run) -> None:
+        due_at = next_due(run)
+        if due_at == self.state.timers.get(run.id):
+            return
+        if due_at is None:
+            del self.state.timers[run.id]
+            self.append.add([], [Delete("timer", {"run_id": run.id})])
+        else:
+            self.state.timers[run.id] = due_at
+            self.append.add([], [Put("timer", {"run_id": run.id, "shard": 0, "due_at": due_at})])
+
+    def _record_task(self, task_id: str, event: TaskEvent, said: str, *, lease: float = 0) -> Recorded:
         # A new task is not looked for: the expected version 0 finds it out if there is one.
         new_task = isinstance(event, tasks.TaskCreated)
         before = Task(id=task_id) if new_task else self.state.task(self.append, task_id)
@@ -177,12 +235,47 @@ class Unit:
         if isinstance(event, tasks.TaskStarted):
             self.state.renewed.add(stream)
         self._wake(after, event)
-        return after, row
+        return row
 
-    def _record_run(self, run: Run, decided: Decided, said: str) -> Recorded:
-        before, after = states_of(run, decided)
-        new = self._new(decided.stream, decided.event, before, after, run.id, decided.step, said)
-        return self._add(new, new=isinstance(decided.event, RunCreated))
+    def _record_run(self, before: Run, decided: Decided, said: str, lease: float = 0) -> tuple[Run, Fact, Recorded]:
+        """The run after the event, which is about to be in the log."""
+        event: Any = decided.event
+        fact = Fact(decided.stream, event, self.append.now, before.version + 1, decided.step)
+        after = runs.evolve(before, fact)
+        old, new = states_of(before, after, fact)
+        row = self._add(
+            self._new(decided.stream, event, old, new, before.id, decided.step, said),
+            self._host_rows(before, after, lease),
+            new=isinstance(event, RunCreated),
+        )
+        assert row.run_version == fact.run_version, "a run has one count"
+        self.state.place_host(before.id, row, event)
+        if isinstance(event, HostStarted):
+            self.state.renewed.add(row.stream)
+        elif isinstance(event, HostEnqueued):
+            self.woken.queues.add(event.queue)
+        if after.host.attempts and (after.ending or after.host.status != before.host.status):
+            self.woken.sessions.add(after.host.attempts[-1].session)
+        return after, fact, row
+
+    def _host_rows(self, before: Run, after: Run, lease: float) -> Sequence[Put | Delete]:
+        """The work and lease rows of the run's host, which commit with the event."""
+        was, now = before.host.status, after.host.status
+        if was == now:
+            return ()
+        rows: list[Put | Delete] = []
+        if was == "running":
+            rows.append(Delete("lease", {"stream": run_stream(after.id)}))
+        if was == "queued":
+            rows.append(Delete("work", {"task_id": after.id}))
+        if now == "queued":
+            rows.append(Put("work", work_row(after.id, after.host.queue, 0, self.append.head + 1, after.id)))
+        if now == "running":
+            held = after.host.attempts[-1]
+            rows.append(
+                lease_row(run_stream(after.id), held.number, held.agent_id, held.session, lease, self.append.now)
+            )
+        return rows
 
     def _new(
         self,
@@ -220,15 +313,8 @@ class Unit:
         if before.status == "in_progress" and after.status != "in_progress":
             rows.append(Delete("lease", {"stream": stream}))
         if after.status == "queued" and isinstance(event, tasks.TaskEnqueued | tasks.TaskRequeued):
-            work = {
-                "task_id": after.id,
-                "shard": 0,
-                "queue": after.queue,
-                "priority": after.priority,
-                "position": self.append.head + 1,
-                "run_id": after.run_id,
-            }
-            rows.append(Put("work", work))
+            position = self.append.head + 1
+            rows.append(Put("work", work_row(after.id, after.queue or "", after.priority, position, after.run_id)))
         elif before.status == "queued" and after.status != "queued":
             rows.append(Delete("work", {"task_id": after.id}))
         if isinstance(event, tasks.TaskStarted):
@@ -262,21 +348,31 @@ def lease_row(stream: str, attempt: int, agent_id: str, session: str, seconds: f
     )
 
 
-_RUN_STATES = {
-    "RunCreated": "created",
-    "RunStarted": "running",
-    "RunCompleted": "completed",
-    "RunFailed": "failed",
-    "RunStopped": "stopped",
-}
+def work_row(task_id: str, queue: str, priority: int, position: int, run_id: str | None) -> Row:
+    """What is ready to be claimed: a task, or a run's host under the run's id."""
+    return {
+        "task_id": task_id,
+        "shard": 0,
+        "queue": queue,
+        "priority": priority,
+        "position": position,
+        "run_id": run_id,
+    }
 
 
-def states_of(run: Run, decided: Decided) -> tuple[str, str]:
+def states_of(before: Run, after: Run, fact: Fact) -> tuple[str, str]:
     """Where an event of the run's own stream leads from and to: the step's status for a step's, else the run's."""
-    match decided.event:
-        case runs.StepSkipped(step=step):
-            return run.step(step).status, "skipped"
-        case runs.StepFailed(step=step):
-            return run.step(step).status, "failed"
-        case event:
-            return run.status, _RUN_STATES.get(type(event).__name__, run.status)
+    if isinstance(fact.event, RunCreated):
+        return "", after.status
+    if isinstance(fact.event, StepAdded):
+        return "", after.step(fact.event.step.name).status
+    if fact.step is not None:
+        return before.step(fact.step).status, after.step(fact.step).status
+    return before.status, after.status
+
+
+def step_of(event: Any) -> str | None:
+    """The step that an event of a run's own stream is about."""
+    if isinstance(event, StepAdded):
+        return event.step.name
+    return getattr(event, "step", None)

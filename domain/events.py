@@ -3,7 +3,8 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from domain import agent, pipeline, queue, run, task
+from domain import agent, pipeline, queue, task
+from domain import run_events as run
 
 Event = task.TaskEvent | run.RunEvent | pipeline.PipelineEvent | queue.QueueEvent | agent.AgentEvent
 
@@ -11,6 +12,7 @@ TYPES: Mapping[str, type] = {
     kind.__name__: kind
     for kind in (
         task.TaskCreated,
+        task.TaskAdopted,
         task.TaskEdited,
         task.TaskEnqueued,
         task.TaskDequeued,
@@ -26,15 +28,41 @@ TYPES: Mapping[str, type] = {
         task.ModelAdded,
         run.RunCreated,
         run.RunStarted,
+        run.RunPaused,
+        run.RunResumed,
         run.RunStopRequested,
         run.RunCompleted,
         run.RunFailed,
         run.RunStopped,
+        run.RunEdited,
+        run.StepAdded,
         run.StepSkipped,
         run.StepFailed,
+        run.StepSettled,
+        run.StepRetryScheduled,
+        run.StepsReopened,
+        run.ApprovalRequested,
+        run.StepApproved,
+        run.StepRejected,
+        run.CacheAsked,
+        run.CacheAnswered,
+        run.AdoptionAsked,
+        run.AdoptionRefused,
+        run.ChildRunLaunched,
+        run.ChildStopRequested,
+        run.ChildRunEnded,
+        run.DeadlinePassed,
+        run.HostEnqueued,
+        run.HostStarted,
+        run.HostLost,
+        run.HostEnded,
+        run.HookRequested,
+        run.HookAnswered,
         pipeline.PipelineRegistered,
         pipeline.PipelineSubmitted,
         queue.QueueCreated,
+        queue.QueuePaused,
+        queue.QueueResumed,
         agent.AgentRegistered,
         agent.AgentLeft,
         agent.AgentLost,

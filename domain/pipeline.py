@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, assert_never
 
+from immutables import Map
+
 from domain.changed import replace
 from domain.content import Content, Overrides, check_field, overridden, split_parameter
 from domain.graph import children_of, in_order
@@ -218,8 +220,11 @@ def checked(definition: Definition) -> Definition:
         raise Invalid("A pipeline needs a name.", "name")
     if not definition.project.strip():
         raise Invalid("A pipeline needs a project.", "project")
-    if not definition.steps:
+    if not definition.steps and not definition.dynamic:
         raise Invalid(f"Pipeline {definition.name!r} has no steps: add at least one.", "steps")
+    if definition.dynamic and definition.host is None:
+        raise Invalid("A dynamic pipeline needs a host, which adds its steps.", "host")
+    _check_limits(definition)
     parameters = _parameters(definition)
     names: dict[str, int] = {}
     for number, step in enumerate(definition.steps):
@@ -238,6 +243,17 @@ def checked(definition: Definition) -> Definition:
     return definition
 
 
+def checked_step(plan: "Plan", step: StepDefinition) -> StepDefinition:
+    """A step that is added to a dynamic run, or Invalid. It can speak of those that are there already."""
+    if not step.name.strip() or step.name == "pipeline":
+        raise Invalid("A step needs a name, and another one than 'pipeline'.", "step/name")
+    if step.name in plan.steps:
+        raise Invalid(f"There is a step {step.name!r} already: names must differ.", "step/name")
+    names = Map(plan.steps).set(step.name, step)
+    _check_step(plan.definition, step, "step", names, set(plan.defaults))
+    return step
+
+
 def _parameters(definition: Definition) -> set[str]:
     names: set[str] = set()
     for number, parameter in enumerate(definition.parameters):
@@ -247,6 +263,7 @@ def _parameters(definition: Definition) -> set[str]:
         if parameter.name in names:
             raise Invalid(f"Two parameters are called {parameter.name!r}: names must differ.", where)
         names.add(parameter.name)
+        _check_kind(parameter, parameter.default, f"parameters/{number}/default")
     return names
 
 
@@ -278,12 +295,14 @@ def _check_known(reference: Reference, parameters: set[str], who: str, where: st
 
 
 def _check_step(
-    definition: Definition, step: StepDefinition, where: str, names: Mapping[str, int], parameters: set[str]
+    definition: Definition, step: StepDefinition, where: str, names: Mapping[str, Any], parameters: set[str]
 ) -> None:
-    ways = [step.base_task_id, step.base_task_name, step.task, step.content]
-    if not any(ways):
+    runs_a_task = any([step.base_task_id, step.base_task_name, step.task, step.content])
+    runs_a_pipeline = any([step.pipeline_id, step.pipeline_name, step.pipeline])
+    if not (runs_a_task or runs_a_pipeline or step.approval or "factory" in step.hooks):
         raise Invalid(f"Step {step.name!r} has no template: give base_task_id or base_task_name.", where)
-    if not (step.queue or definition.default_queue):
+    _check_step_limits(step, where)
+    if not (step.queue or definition.default_queue or runs_a_pipeline) and (runs_a_task or not step.approval):
         raise Invalid(f"Step {step.name!r} has no queue: give it one, or set default_queue.", f"{where}/queue")
     if step.on_lost not in ("requeue", "fail"):
         raise Invalid(f"on_lost is 'requeue' or 'fail', not {step.on_lost!r}.", f"{where}/on_lost")
@@ -320,10 +339,78 @@ def _check_step(
             _check_known(reference, parameters, f"Step {step.name!r}", where)
 
 
+def _check_limits(definition: Definition) -> None:
+    if definition.time_limit is not None and definition.time_limit <= 0:
+        raise Invalid("time_limit is a number of seconds above 0; leave it out for none.", "time_limit")
+    if definition.hook_timeout <= 0:
+        raise Invalid("hook_timeout is a number of seconds above 0.", "hook_timeout")
+    _check_retry(definition.retry, "retry")
+    _check_hooks(definition.hooks, ("created", "post"), "hooks")
+
+
+def _check_step_limits(step: StepDefinition, where: str) -> None:
+    if step.time_limit is not None and step.time_limit <= 0:
+        raise Invalid("time_limit is a number of seconds above 0; leave it out for none.", f"{where}/time_limit")
+    if step.approval is not None and step.approval.deadline is not None and step.approval.deadline <= 0:
+        raise Invalid("deadline is a number of seconds above 0; leave it out for none.", f"{where}/approval/deadline")
+    _check_retry(step.retry, f"{where}/retry")
+    _check_hooks(step.hooks, HOOKS, f"{where}/hooks")
+    for name, width in (("monitor_metrics", 4), ("monitor_artifacts", 2), ("monitor_models", 2)):
+        for entry in getattr(step, name):
+            if len(entry) != width:
+                raise Invalid(f"Each entry of {name} has {width} names.", f"{where}/{name}")
+
+
+def _check_retry(retry: Retry | None, where: str) -> None:
+    if retry is None:
+        return
+    if retry.times < 0:
+        raise Invalid("times is how often a failed step runs again: 0 or more.", f"{where}/times")
+    if retry.delay < 0 or retry.factor < 1 or not 0 <= retry.jitter <= 1:
+        raise Invalid("A retry's delay is 0 or more seconds, its factor at least 1, its jitter from 0 to 1.", where)
+
+
+def _check_hooks(hooks: Sequence[str], known: Sequence[str], where: str) -> None:
+    for hook in hooks:
+        if hook not in known:
+            raise Invalid(f"There is no hook {hook!r}: choose from {', '.join(known)}.", where)
+
+
+KINDS: Mapping[str, tuple[type, ...]] = {
+    "int": (int,),
+    "float": (float, int),
+    "bool": (bool,),
+    "str": (str,),
+    "list": (list, tuple),
+    "dict": (dict,),
+}
+
+
+def check_parameters(definition: Definition, given: Mapping[str, Any]) -> None:
+    """Raises Invalid for a value that the pipeline does not know or that is not of its parameter's type."""
+    known = {parameter.name: parameter for parameter in definition.parameters}
+    for name, value in given.items():
+        where = f"parameters/{name}"
+        if name not in known:
+            has = ", ".join(known) or "none"
+            raise Invalid(f"The pipeline has no parameter {name!r}; it has: {has}.", where)
+        _check_kind(known[name], value, where)
+
+
+def _check_kind(parameter: PipelineParameter, value: Any, where: str) -> None:
+    kinds = KINDS.get(parameter.type or "")
+    if kinds is None or value is None:
+        return
+    if not isinstance(value, kinds) or (isinstance(value, bool) and parameter.type != "bool"):
+        raise Invalid(f"Parameter {parameter.name!r} takes {parameter.type}, not {value!r}.", where)
+
+
 def literal_queues(definition: Definition) -> set[str]:
     """The queues that the definition names outright, those in references left out."""
     queues = {step.queue or definition.default_queue or "" for step in definition.steps}
-    return {queue for queue in queues if not PATTERN.search(queue)}
+    if definition.host is not None:
+        queues.add(definition.host.queue)
+    return {queue for queue in queues if queue and not PATTERN.search(queue)}
 
 
 class Plan:
@@ -332,7 +419,8 @@ class Plan:
     def __init__(self, definition: Definition, contents: Mapping[str, Content]) -> None:
         self.definition = definition
         self.contents = contents
-        self.steps = {step.name: step for step in definition.steps}
+        self.steps: Mapping[str, StepDefinition] = {step.name: step for step in definition.steps}
+        self.names: Sequence[str] = tuple(self.steps)  # in the order of definition
 
     @cached_property
     def parents(self) -> Mapping[str, tuple[str, ...]]:
@@ -346,9 +434,41 @@ class Plan:
     def defaults(self) -> Mapping[str, Any]:
         return {parameter.name: parameter.default for parameter in self.definition.parameters}
 
+    @cached_property
+    def _hooks(self) -> frozenset[str]:
+        return frozenset(self.definition.hooks)
+
+    def hooks(self, step: str) -> frozenset[str]:
+        """What the host is asked about the step."""
+        own = self.steps[step].hooks
+        return self._hooks.union(own) if own else self._hooks
+
+    def retry(self, step: str) -> Retry | None:
+        return self.steps[step].retry or self.definition.retry
+
+    def has_template(self, step: str) -> bool:
+        """Whether there is something to run, beside a person's yes to wait for."""
+        definition = self.steps[step]
+        return definition.content is not None or definition.pipeline is not None or "factory" in definition.hooks
+
     def content_of(self, step: str) -> Content:
         """The pinned content of the step's template."""
         digest = self.steps[step].content
         if digest is None:
-            raise Refused(f"Step {step!r} is not pinned.")
+            raise Refused(f"Step {step!r} has no template to look into: it is no task.")
         return self.contents[digest]
+
+    def with_step(self, step: StepDefinition, content: Content) -> "Plan":
+        """The plan of a dynamic run with one step more, at a price that does not grow with their number."""
+        more = Plan.__new__(Plan)
+        more.definition = self.definition
+        more.contents = Map(self.contents).set(step.content or "", content)
+        more.steps = Map(self.steps).set(step.name, step)
+        more.names = (*self.names, step.name)
+        parents = effective_parents(step, more.steps)
+        children = Map(self.children).set(step.name, ())
+        for parent in parents:
+            children = children.set(parent, (*children[parent], step.name))
+        # What a cached property would find, found already.
+        more.__dict__.update(parents=Map(self.parents).set(step.name, parents), children=children)
+        return more

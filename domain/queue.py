@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import assert_never
 
 from domain.changed import replace
 from domain.refused import Invalid
@@ -12,7 +13,21 @@ class QueueCreated:
     name: str
 
 
-QueueEvent = QueueCreated
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QueuePaused:
+    """Nothing is handed out from it until it is resumed."""
+
+    actor: str = ""
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QueueResumed:
+    actor: str = ""
+    reason: str = ""
+
+
+QueueEvent = QueueCreated | QueuePaused | QueueResumed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,6 +35,8 @@ class Queue:
     name: str
     version: int = 0
     created_at: int | None = None
+    paused: QueuePaused | None = None
+    paused_at: int | None = None
 
 
 def create(name: str, queue: Queue) -> Sequence[QueueCreated]:
@@ -29,5 +46,22 @@ def create(name: str, queue: Queue) -> Sequence[QueueCreated]:
     return [] if queue.version else [QueueCreated(name=name)]
 
 
+def pause(queue: Queue, actor: str, reason: str) -> Sequence[QueuePaused]:
+    return [] if queue.paused else [QueuePaused(actor=actor, reason=reason)]
+
+
+def resume(queue: Queue, actor: str, reason: str) -> Sequence[QueueResumed]:
+    return [QueueResumed(actor=actor, reason=reason)] if queue.paused else []
+
+
 def evolve(queue: Queue, event: QueueEvent, at: int) -> Queue:
-    return replace(queue, version=queue.version + 1, created_at=at)
+    version = queue.version + 1
+    match event:
+        case QueueCreated():
+            return replace(queue, version=version, created_at=at)
+        case QueuePaused():
+            return replace(queue, version=version, paused=event, paused_at=at)
+        case QueueResumed():
+            return replace(queue, version=version, paused=None, paused_at=None)
+        case _:
+            assert_never(event)

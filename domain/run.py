@@ -1,283 +1,206 @@
-"""A run: one execution of a pipeline. Its state is folded from its own events and those of its tasks, by run version;
-what happens next is decided from that state and the event that brought it about.
-
-The cost of one event does not depend on the size of the run: readiness is a count of unfinished parents, and the steps
-live in a persistent map, so that an uncommitted decision is dropped by dropping a reference.
-"""
+"""What the controller decides about a run: from its state, and the event that brought it about."""
 
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, assert_never
-
-from immutables import Map
+from collections.abc import Callable, Sequence
+from hashlib import sha256
 
 from domain.changed import replace
-from domain.content import Content, Edit, Overrides, edited, field_of, inside, overridden, split_parameter
-from domain.ids import run_stream, step_task_id, task_stream
-from domain.lifecycle import RUN, RUN_ENDED, STEP_ENDED, STEP_STATES, after, words
-from domain.pipeline import STRICT, Plan, StepDefinition
-from domain.references import MissingReference, Reference, as_text, resolve
-from domain.refused import Invalid, Refused
+from domain.ids import task_stream
+from domain.launch import enqueued, hook, launch
+from domain.lifecycle import RUN_ENDED
+from domain.pipeline import STRICT
+from domain.references import MissingReference
+from domain.refused import Refused
+from domain.run_commands import (
+    AddStep,
+    AnswerHook,
+    ApproveStep,
+    CompleteStep,
+    Diverged,
+    PauseRun,
+    RejectStep,
+    ResumeRun,
+    RetryStep,
+    RunCommand,
+    StartRun,
+    StopRun,
+    command,
+    of_run,
+)
+from domain.run_events import (
+    AdoptionRefused,
+    CacheAnswered,
+    ChildRunEnded,
+    ChildStopRequested,
+    DeadlinePassed,
+    Decided,
+    Fact,
+    HookAnswered,
+    HostEnded,
+    HostEnqueued,
+    HostLost,
+    RunCompleted,
+    RunCreated,
+    RunEvent,
+    RunFailed,
+    RunPaused,
+    RunResumed,
+    RunStarted,
+    RunStopped,
+    RunStopRequested,
+    StepAdded,
+    StepApproved,
+    StepFailed,
+    StepRejected,
+    StepRetryScheduled,
+    StepSettled,
+    StepSkipped,
+    StepsReopened,
+)
+from domain.run_state import Run, Step, evolve, fold, last_line, retries_left
 from domain.task import (
     ENDS,
-    Artifact,
     ArtifactAdded,
     ModelAdded,
-    TaskCompleted,
+    TaskAdopted,
     TaskCreated,
     TaskDequeued,
     TaskEdited,
     TaskEnqueued,
-    TaskEvent,
-    TaskFailed,
-    TaskPublished,
-    TaskRequeued,
-    TaskReset,
     TaskStarted,
     TaskStopped,
     TaskStopRequested,
 )
-from domain.times import rfc3339
 
+__all__ = [
+    "AddStep",
+    "AnswerHook",
+    "ApproveStep",
+    "CompleteStep",
+    "Decided",
+    "Diverged",
+    "Fact",
+    "PauseRun",
+    "RejectStep",
+    "ResumeRun",
+    "RetryStep",
+    "Run",
+    "RunCommand",
+    "RunCreated",
+    "RunEvent",
+    "StartRun",
+    "Step",
+    "StopRun",
+    "command",
+    "decide",
+    "evolve",
+    "fold",
+    "react",
+]
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RunCreated:
-    """All that the run will need is pinned here: `definition` is the SHA-256 of the pinned definition."""
-
-    name: str
-    project: str
-    definition: str
-    contents: Sequence[str] = ()  # SHA-256 of each template's content
-    pipeline_id: str | None = None
-    pipeline_version: str = ""
-    number: int = 0
-    kind: str = "pipeline"
-    parameters: Mapping[str, Any] = field(default_factory=dict[str, Any])
-    queue: str | None = None  # replaces every step's queue
-    queues: Sequence[str] = ()  # those that existed at submit: a reference may name one of them
-    tags: Sequence[str] = ()
-    origin: str | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RunStarted:
-    pass
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RunStopRequested:
-    reason: str = ""
-    outcome: str = "stopped"  # or failed, when whoever stops it calls it that
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RunCompleted:
-    pass
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RunFailed:
-    reason: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RunStopped:
-    reason: str = ""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StepSkipped:
-    step: str
-    reason: str
-    cause: int  # the run version of the event that made it so
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StepFailed:
-    """The step failed before it had a task."""
-
-    step: str
-    reason: str
-    cause: int
-
-
-RunEvent = RunCreated | RunStarted | RunStopRequested | RunCompleted | RunFailed | RunStopped | StepSkipped | StepFailed
-
-
-@dataclass(frozen=True, slots=True)
-class Fact:
-    """An event of the run or of one of its tasks, with what its row in the log says beside it."""
-
-    stream: str
-    event: RunEvent | TaskEvent
-    at: int  # microseconds UTC
-    run_version: int
-    step: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Decided:
-    """An event to be appended to `stream`, about `step`."""
-
-    stream: str
-    event: RunEvent | TaskEvent
-    step: str | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StartRun:
-    pass
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StopRun:
-    reason: str = ""
-    outcome: str = "stopped"
-
-
-RunCommand = StartRun | StopRun
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Step:
-    status: str = "pending"
-    reason: str = ""
-    task_id: str | None = None
-    attempts: int = 0
-    queue: str | None = None
-    overrides: Overrides | None = None
-    edits: tuple[Edit, ...] = ()
-    artifacts: Mapping[str, Artifact] = field(default_factory=dict[str, Artifact])
-    models: tuple[ModelAdded, ...] = ()
-    stop_requested: bool = False
-    queued_at: int | None = None
-    started_at: int | None = None
-    ended_at: int | None = None
-
-
-PENDING = Step()
 STOPPED = "the run was stopped"
-NO_COUNTS: Mapping[str, int] = dict.fromkeys(STEP_STATES, 0)
+MOST_HOSTS = 3  # times that a lost host is replaced
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Run:
-    id: str
-    plan: Plan
-    version: int = 0  # the run version
-    status: str = "absent"
-    reason: str = ""
-    name: str = ""
-    project: str = ""
-    kind: str = "pipeline"
-    definition: str = ""
-    pipeline_id: str | None = None
-    pipeline_version: str = ""
-    number: int = 0
-    parameters: Mapping[str, Any] = field(default_factory=dict[str, Any])
-    queue: str | None = None
-    queues: frozenset[str] = frozenset()
-    tags: tuple[str, ...] = ()
-    origin: str | None = None
-    steps: Map[str, Step] = field(
-        default_factory=Map[str, Step]
-    )  # those that something has happened to; the others are PENDING
-    blocked: Map[str, int] = field(
-        default_factory=Map[str, int]
-    )  # unfinished parents, where some have finished already
-    open: int = 0  # steps that have not ended
-    counts: Mapping[str, int] = field(default_factory=lambda: NO_COUNTS)
-    ending: str | None = None  # the outcome it has been told to end with, no more steps start
-    aborted_by: str | None = None  # the step whose failure ended it, where the pipeline aborts on failure
-    failure: str = ""  # why it cannot end well: the first step that went wrong
-    created_at: int | None = None
-    started_at: int | None = None
-    ended_at: int | None = None
-
-    def step(self, name: str) -> Step:
-        return self.steps.get(name, PENDING)
+Record = Callable[[Run, Sequence[Decided]], tuple[Run, Sequence[Fact]]]
 
 
-# Commands
+def react(run: Run, fact: Fact, record: Record) -> Run:
+    """What follows from `fact`, which `run` has taken in; the run after all of it.
 
-
-def command(given: RunCommand, run: Run) -> Sequence[RunEvent]:
-    """The events that carry out what a person asks of the run; none when it already holds. Raises Refused."""
-    match given:
-        case StartRun():
-            if run.status == "running":
-                return []
-            after(RUN, run.status, "start", f"run {run.name!r}")
-            return [RunStarted()]
-        case StopRun():
-            if run.status in RUN_ENDED:
-                raise Refused(f"Cannot stop run {run.name!r}: it is {words(run.status)} already.")
-            if given.outcome not in ("stopped", "failed"):
-                raise Invalid(f"A run that is stopped ends stopped or failed, not {given.outcome!r}.", "outcome")
-            if run.ending:
-                return []
-            after(RUN, run.status, "request stop", f"run {run.name!r}")
-            return [RunStopRequested(reason=given.reason, outcome=given.outcome)]
-        case _:
-            assert_never(given)
-
-
-# Decisions
-
-
-def react(run: Run, fact: Fact, record: Callable[[Run, Sequence[Decided]], Sequence[Fact]]) -> Run:
-    """`run` after `fact` and all that follows from it. `record` turns what was decided into facts of the log.
-
-    All that one decision puts out is taken in before the next decision, which then sees it: a step that fails beside
-    one that was just enqueued stops that one and does not skip it.
+    `record` turns what was decided into facts of the log and takes them into the run. All that one decision puts out
+    is taken in before the next decision, which then sees it: a step that fails beside one that was just enqueued stops
+    that one and does not skip it.
     """
-    run = evolve(run, fact)
     undecided = deque([fact])
     while undecided:
         decided = decide(run, undecided.popleft())
         if decided:
-            facts = record(run, decided)
-            run = fold(facts, run)
+            run, facts = record(run, decided)
             undecided.extend(facts)
     return run
 
 
 def decide(run: Run, fact: Fact) -> Sequence[Decided]:
     """What follows from `fact`, which `run` has already taken in. Pure: ids are derived, times come with the facts."""
-    event = fact.event
-    if isinstance(event, RunStarted):
-        roots = [name for name, parents in run.plan.parents.items() if not parents]
-        return [decided for name in roots for decided in _launch(run, name, fact)]
-    if isinstance(event, RunStopRequested):
-        return _halt(run, fact, f"{STOPPED}{f': {event.reason}' if event.reason else ''}")
-    if isinstance(event, (*ENDS, StepSkipped, StepFailed)) and fact.step is not None:
-        return _after_step(run, fact.step, fact)
-    return ()
-
-
-def _after_step(run: Run, name: str, fact: Fact) -> Sequence[Decided]:
-    if run.open == 0:
-        return () if run.status in RUN_ENDED else [Decided(run_stream(run.id), _outcome(run))]
-    ended = run.step(name)
-    if run.ending:
-        return _halt(run, fact, f"step {name!r} failed") if run.aborted_by == name else ()
-    decided: list[Decided] = []
-    for child in run.plan.children[name]:
-        if run.step(child).status != "pending":
-            continue
-        if why := _keeps_from_running(run, name, ended):
-            skipped = StepSkipped(step=child, reason=why, cause=fact.run_version)
-            decided.append(Decided(run_stream(run.id), skipped, child))
-        elif run.blocked.get(child, 0) == 0 and not _kept_by_another(run, child):
-            decided += _launch(run, child, fact)
+    decided = _decide(run, fact)
+    if fact.step is not None and (told := _tell(run, fact.step, fact)):
+        return [*told, *decided]
     return decided
 
 
-def _kept_by_another(run: Run, name: str) -> bool:
-    """Whether some parent keeps the step from running. When parents end in one append, the end of each is decided by
-    itself, and it is for that parent's own to skip the step."""
-    return any(_keeps_from_running(run, parent, run.step(parent)) for parent in run.plan.parents[name])
+QUIET = (TaskCreated, TaskStarted, TaskEnqueued, TaskEdited, ArtifactAdded, ModelAdded)
+STEP_ENDS = (*ENDS, StepSkipped, StepFailed, StepSettled, StepRejected, ChildRunEnded)
+
+
+def _decide(run: Run, fact: Fact) -> Sequence[Decided]:
+    event = fact.event
+    if isinstance(event, QUIET):
+        return ()
+    if isinstance(event, STEP_ENDS):
+        return _after_step(run, fact.step, fact) if fact.step is not None else ()
+    if fact.step is not None:
+        return _after_gate(run, fact.step, fact)
+    match event:
+        case RunStarted():
+            return _begin(run, fact)
+        case RunStopRequested():
+            return _halt(run, fact, f"{STOPPED}{f': {event.reason}' if event.reason else ''}")
+        case RunPaused():
+            return _unqueue(run)
+        case RunResumed():
+            return _resume(run, fact)
+        case StepsReopened():
+            return _launch_ready(run, event.steps, fact) if event.launch else ()
+        case DeadlinePassed():
+            return _halt(run, fact, run.failure)
+        case HostLost():
+            return _replace_host(run, fact, event)
+        case HostEnded():
+            return _after_host(run, event)
+        case _:
+            return ()
+
+
+def _begin(run: Run, fact: Fact) -> Sequence[Decided]:
+    decided: list[Decided] = []
+    host = run.plan.definition.host
+    if host is not None and run.host.status == "":
+        decided.append(of_run(run, HostEnqueued(queue=host.queue)))
+    roots = [name for name in run.plan.names if not run.plan.parents[name]]
+    return [*decided, *(one for name in roots for one in launch(run, name, fact))]
+
+
+# After a step
+
+
+def _after_step(run: Run, name: str, fact: Fact) -> Sequence[Decided]:
+    ended = run.step(name)
+    if ended.gates.outcome is not None:
+        return _settle(run, name, fact)
+    copied = _monitored(run, name)
+    if run.open == 0:
+        return [*copied, *_end(run)]
+    if run.ending:
+        return [*copied, *(_halt(run, fact, f"step {name!r} failed") if run.aborted_by == name else ())]
+    decided = list(copied)
+    for child in run.plan.children[name]:
+        decided += _ready(run, child, fact)
+    return decided
+
+
+def _ready(run: Run, name: str, fact: Fact) -> Sequence[Decided]:
+    """Launch the step, or skip it, when its parents have ended; each of them may be the one to keep it from running."""
+    if run.step(name).status != "pending" or run.status == "paused":
+        return ()
+    for parent in run.plan.parents[name]:
+        if why := _keeps_from_running(run, parent, run.step(parent)):
+            return [of_run(run, StepSkipped(step=name, reason=why, cause=fact.run_version), name)]
+    return launch(run, name, fact) if _unblocked(run, name) else ()
+
+
+def _unblocked(run: Run, name: str) -> bool:
+    return run.blocked.get(name, len(run.plan.parents[name])) == 0
 
 
 def _keeps_from_running(run: Run, name: str, ended: Step) -> str:
@@ -294,21 +217,37 @@ def _keeps_from_running(run: Run, name: str, ended: Step) -> str:
             return ""
 
 
-def _halt(run: Run, fact: Fact, why: str) -> Sequence[Decided]:
-    """End what has not ended: what waits is skipped, what is queued is stopped, what runs is asked to stop."""
-    decided: list[Decided] = []
-    for name in run.plan.steps:
-        step = run.step(name)
-        if step.status in ("pending", "waiting"):
-            skipped = StepSkipped(step=name, reason=why, cause=fact.run_version)
-            decided.append(Decided(run_stream(run.id), skipped, name))
-        elif step.task_id and step.status == "queued":
-            stopped = TaskStopped(attempt=step.attempts, reason=why)
-            decided.append(Decided(task_stream(step.task_id), stopped, name))
-        elif step.task_id and step.status == "running" and not step.stop_requested:
-            asked = TaskStopRequested(attempt=step.attempts, reason=why)
-            decided.append(Decided(task_stream(step.task_id), asked, name))
-    return decided
+def _settle(run: Run, name: str, fact: Fact) -> Sequence[Decided]:
+    """The task has ended: run it again, ask the callbacks, and then end the step."""
+    gates = run.step(name).gates
+    assert gates.outcome is not None
+    status, reason = gates.outcome
+    if status == "failed":
+        if retries_left(run, name):
+            return [_scheduled(run, name, reason)]
+        if "retry" in run.plan.hooks(name) and "retry" not in gates.asked:
+            return [hook(run, name, "retry", fact, status=status)]
+    if "post" in run.plan.hooks(name) and "post" not in gates.asked:
+        return [hook(run, name, "post", fact, status=status)]
+    return [of_run(run, StepSettled(step=name, status=status, reason=reason), name)]
+
+
+def _scheduled(run: Run, name: str, reason: str) -> Decided:
+    number = run.step(name).gates.retries + 1
+    scheduled = StepRetryScheduled(step=name, retry=number, delay=_delay(run, name, number), reason=reason)
+    return of_run(run, scheduled, name)
+
+
+def _delay(run: Run, name: str, number: int) -> float:
+    """Seconds before retry `number`. Its jitter is chance to everybody but the log: it follows from the ids."""
+    retry = run.plan.retry(name)
+    if retry is None:
+        return 0.0
+    wait = retry.delay * retry.factor ** (number - 1)
+    if retry.max_delay is not None:
+        wait = min(wait, retry.max_delay)
+    drawn = int(sha256(f"{run.id} {name} {number}".encode()).hexdigest()[:8], 16) / 0xFFFFFFFF
+    return round(wait * (1 + retry.jitter * drawn), 3)
 
 
 def _outcome(run: Run) -> RunCompleted | RunFailed | RunStopped:
@@ -319,273 +258,240 @@ def _outcome(run: Run) -> RunCompleted | RunFailed | RunStopped:
     return RunCompleted()
 
 
-def _launch(run: Run, name: str, fact: Fact) -> Sequence[Decided]:
-    """Clone the template with its overrides and enqueue the clone; or fail the step, saying why it cannot be."""
-    step = run.plan.steps[name]
+def _monitored(run: Run, name: str) -> Sequence[Decided]:
+    """The artifacts and models of the step that its run takes over as its own."""
+    definition, step = run.plan.steps[name], run.step(name)
+    if not (definition.monitor_artifacts or definition.monitor_models):
+        return ()
+    decided: list[Decided] = []
+    for source, target in definition.monitor_artifacts:
+        if source in step.artifacts:
+            record = step.artifacts[source].record
+            decided.append(of_run(run, replace(record, name=target, attempt=0)))
+    for source, target in definition.monitor_models:
+        for model in step.models:
+            if model.kind == "output" and model.name == source:
+                decided.append(of_run(run, replace(model, name=target, attempt=0)))
+    return decided
+
+
+# At the gates
+
+
+def _after_gate(run: Run, name: str, fact: Fact) -> Sequence[Decided]:
+    """What follows from an event of the run about one step that is not the step's end."""
+    event = fact.event
+    match event:
+        case StepAdded():
+            return _ready(run, name, fact)
+        case StepApproved():
+            return _on(run, name, fact) if run.step(name).status == "pending" else _after_step(run, name, fact)
+        case CacheAnswered():
+            return _after_step(run, name, fact) if run.step(name).status == "cached" else _on(run, name, fact)
+        case AdoptionRefused():
+            if run.plan.steps[name].content is None:
+                return _broken(run, name, event.reason, fact)
+            return _on(run, name, fact)
+        case TaskAdopted():
+            return _on(run, name, fact)
+        case HookAnswered():
+            return _after_answer(run, name, event, fact)
+        case StepRetryScheduled():
+            return () if event.delay > 0 else _again(run, name, fact)
+        case DeadlinePassed():
+            return _after_deadline(run, name, event, fact)
+        case _:
+            return ()
+
+
+def _on(run: Run, name: str, fact: Fact) -> Sequence[Decided]:
+    return launch(run, name, fact) if run.step(name).status in ("pending", "waiting") else ()
+
+
+def _again(run: Run, name: str, fact: Fact) -> Sequence[Decided]:
+    """Run the task of a failed step once more."""
+    if run.status != "running" or run.ending:
+        return ()
+    if run.plan.steps[name].pipeline is not None:
+        return launch(run, name, fact)
     try:
-        overrides, queue = _resolved(run, step)
-        if queue not in run.queues:
-            known = ", ".join(sorted(run.queues))
-            raise MissingReference(f"there is no queue {queue!r}; there were at submit: {known}")
-        content = run.plan.content_of(name)
-        kind = overridden(content, overrides).type
+        return [enqueued(run, name)]
     except (MissingReference, Refused) as missing:
-        failed = StepFailed(step=name, reason=str(missing), cause=fact.run_version)
-        return [Decided(run_stream(run.id), failed, name)]
-    created = TaskCreated(
-        name=step.task_name or name,
-        project=_project_of(run, step),
-        content=step.content or "",
-        type=kind,
-        parent=run.id,
-        cloned_from=step.base_task_id,
-        run_id=run.id,
-        step=name,
-        overrides=overrides if overrides != Overrides() else None,
-        on_lost=step.on_lost,
-        max_attempts=step.max_attempts,
-    )
-    stream = task_stream(step_task_id(run.id, name))
-    return [Decided(stream, created, name), Decided(stream, TaskEnqueued(queue=queue), name)]
+        return [of_run(run, StepFailed(step=name, reason=str(missing), cause=fact.run_version), name)]
 
 
-def _project_of(run: Run, step: StepDefinition) -> str:
-    target = run.plan.definition.target_project
-    if step.project:
-        return step.project
-    if isinstance(target, str):
-        return target
-    return run.project if target else step.content_project or run.project
-
-
-# References
-
-
-def _resolved(run: Run, step: StepDefinition) -> tuple[Overrides, str]:
-    names = run.plan.steps
-
-    def lookup(reference: Reference) -> Any:
-        return _look_up(run, reference)
-
-    # The kept definition has its keys sorted: in any other order the first thing missing, hence the reason, would be
-    # another one when it is decided again.
-    deep = step.recursively_parse_parameters
-    parameters, task = sorted(step.parameter_override.items()), sorted(step.task_overrides.items())
-    overrides = Overrides(
-        parameters={path: resolve(value, names, lookup, deep=deep) for path, value in parameters},
-        configuration={name: as_text(value) for name, value in step.configuration_overrides.items()},
-        task={path: resolve(value, names, lookup) for path, value in task},
-    )
-    queue = run.queue or step.queue or run.plan.definition.default_queue or ""
-    return overrides, as_text(resolve(queue, names, lookup))
-
-
-def _look_up(run: Run, reference: Reference) -> Any:
-    """The value a reference stands for. Raises MissingReference with the sentence that becomes the step's reason."""
-    if reference.step is None:
-        name = reference.path[0]
-        if name in run.parameters:
-            return run.parameters[name]
-        if name in run.plan.defaults:
-            return run.plan.defaults[name]
-        raise MissingReference(f"{reference.text}: the pipeline has no parameter {name!r}")
-    step = run.step(reference.step)
-    if reference.kind == "parameters":
-        return _parameter_of(run, reference, step)
-    if reference.kind == "field":
-        return _field_of(run, reference, step)
-    if step.task_id is None:
-        raise MissingReference(f"{reference.text}: step {reference.step!r} has no task, it is {words(step.status)}")
-    if reference.kind == "id":
-        return step.task_id
-    if reference.kind == "artifact":
-        return _artifact_of(reference, step)
-    return _model_of(reference, step)
-
-
-def _artifact_of(reference: Reference, step: Step) -> str:
-    name, attribute = reference.path
-    if name not in step.artifacts:
-        known = ", ".join(sorted(step.artifacts)) or "none"
-        raise MissingReference(
-            f"{reference.text}: step {reference.step!r} has no artifact {name!r}; its artifacts are: {known}"
-        )
-    artifact = step.artifacts[name]
-    if attribute == "timestamp":
-        return rfc3339(artifact.timestamp)
-    value = _inside(artifact.record, attribute)
-    if value is None:
-        raise MissingReference(f"{reference.text}: artifact {name!r} has no {attribute!r}")
-    return as_text(value)
-
-
-def _model_of(reference: Reference, step: Step) -> Any:
-    kind, index, attribute = reference.path
-    models = [model for model in step.models if model.kind == kind]
-    try:
-        model = models[int(index)]
-    except IndexError:
-        raise MissingReference(f"{reference.text}: step {reference.step!r} has {len(models)} {kind} models") from None
-    if attribute == "task":
-        return step.task_id
-    value = _inside(model, attribute)
-    if value is None:
-        raise MissingReference(f"{reference.text}: a model has no {attribute!r}")
-    return value
-
-
-def _inside(record: ArtifactAdded | ModelAdded, attribute: str) -> Any:
-    """A field of `record`, or what lies inside it under a dotted name; None when there is nothing."""
-    try:
-        return inside(record, attribute.split("."))
-    except LookupError:
-        return None
-
-
-def _parameter_of(run: Run, reference: Reference, step: Step) -> Any:
-    path = reference.path[0]
-    section, name = split_parameter(path) if "/" in path else ("General", path)
-    known = _content_of(run, reference, step).hyperparameters.get(section, {})
-    if name not in known:
-        raise MissingReference(f"{reference.text}: step {reference.step!r} has no parameter '{section}/{name}'")
-    return known[name].value
-
-
-def _field_of(run: Run, reference: Reference, step: Step) -> Any:
-    path = ".".join(reference.path)
-    if path == "project":
-        return _project_of(run, run.plan.steps[reference.step or ""])
-    if path == "name":
-        return run.plan.steps[reference.step or ""].task_name or reference.step
-    try:
-        return field_of(_content_of(run, reference, step), path)
-    except LookupError:
-        raise MissingReference(f"{reference.text}: a task has no field {path!r}") from None
-
-
-def _content_of(run: Run, reference: Reference, step: Step) -> Content:
-    """What the step's task is made of. The newest word counts: the template, its overrides, then what the task said."""
-    content = run.plan.content_of(reference.step or "")
-    if step.overrides:
-        content = overridden(content, step.overrides)
-    for edit in step.edits:
-        content = edited(content, edit)
-    return content
-
-
-# Folding
-
-
-def fold(facts: Iterable[Fact], run: Run) -> Run:
-    for fact in facts:
-        run = evolve(run, fact)
-    return run
-
-
-def evolve(run: Run, fact: Fact) -> Run:
-    """`run` after `fact`. Total: history is never refused, whatever today's rules say."""
-    event, at = fact.event, fact.at
-    run = replace(run, version=fact.run_version)
-    match event:
-        case RunCreated():
-            steps = len(run.plan.definition.steps)
-            return replace(
-                run,
-                status="created",
-                name=event.name,
-                project=event.project,
-                kind=event.kind,
-                definition=event.definition,
-                pipeline_id=event.pipeline_id,
-                pipeline_version=event.pipeline_version,
-                number=event.number,
-                parameters=event.parameters,
-                queue=event.queue,
-                queues=frozenset(event.queues),
-                tags=tuple(event.tags),
-                origin=event.origin,
-                open=steps,
-                counts={**NO_COUNTS, "pending": steps},
-                created_at=at,
-            )
-        case RunStarted():
-            return replace(run, status="running", started_at=at)
-        case RunStopRequested():
-            return replace(run, ending=event.outcome, reason=event.reason)
-        case RunCompleted():
-            return replace(run, status="completed", reason="", ended_at=at)
-        case RunFailed():
-            return replace(run, status="failed", reason=event.reason, ended_at=at)
-        case RunStopped():
-            return replace(run, status="stopped", reason=event.reason, ended_at=at)
-        case StepSkipped():
-            return _ended(run, event.step, "skipped", event.reason, at)
-        case StepFailed():
-            return _ended(run, event.step, "failed", event.reason, at)
+def _after_answer(run: Run, name: str, event: HookAnswered, fact: Fact) -> Sequence[Decided]:
+    if event.kind == "status" or run.step(name).status not in ("pending", "waiting"):
+        return ()
+    if event.error:
+        return _broken(run, name, f"{CALLBACKS[event.kind]} raised {last_line(event.error)}", fact)
+    match event.kind:
+        case "pre" | "created" if event.verdict is False:
+            why = f"{CALLBACKS[event.kind]} returned False"
+            return [of_run(run, StepSkipped(step=name, reason=why, cause=fact.run_version), name)]
+        case "factory" if event.task_id is None:
+            return _broken(run, name, "base_task_factory returned no task", fact)
+        case "pre" | "factory" | "created":
+            return launch(run, name, fact)
+        case "retry" if event.verdict:
+            outcome = run.step(name).gates.outcome
+            return [_scheduled(run, name, outcome[1] if outcome else "")]
         case _:
-            return _evolve_step(run, fact.step, event, at) if fact.step is not None else run
+            return _settle(run, name, fact)
 
 
-def _evolve_step(run: Run, name: str, event: TaskEvent, at: int) -> Run:
+CALLBACKS = {
+    "pre": "pre_execute_callback",
+    "created": "step_task_created_callback",
+    "factory": "base_task_factory",
+    "retry": "retry_on_failure",
+    "post": "post_execute_callback",
+    "status": "status_change_callback",
+}
+
+
+def _broken(run: Run, name: str, reason: str, fact: Fact) -> Sequence[Decided]:
+    """A callback went wrong: the step fails with it, whatever its task came to."""
+    if run.step(name).gates.outcome is not None:
+        return [of_run(run, StepSettled(step=name, status="failed", reason=reason), name)]
+    return [of_run(run, StepFailed(step=name, reason=reason, cause=fact.run_version), name)]
+
+
+def _after_deadline(run: Run, name: str, event: DeadlinePassed, fact: Fact) -> Sequence[Decided]:
     step = run.step(name)
-    match event:
-        case TaskCreated():
-            task_id = step_task_id(run.id, name)
-            return _with(run, name, replace(step, task_id=task_id, overrides=event.overrides))
-        case TaskEnqueued():
-            return _with(run, name, replace(step, status="queued", queue=event.queue, queued_at=at))
-        case TaskStarted():
-            started = replace(step, status="running", reason="", attempts=event.attempt, started_at=at)
-            return _with(run, name, started)
-        case TaskStopRequested():
-            return _with(run, name, replace(step, stop_requested=True))
-        case TaskRequeued():
-            return _with(run, name, replace(step, status="queued", reason=event.reason, queued_at=at))
-        case TaskCompleted():
-            return _ended(run, name, "completed", event.reason, at)
-        case TaskFailed():
-            return _ended(run, name, "failed", event.reason, at)
-        case TaskStopped():
-            return _ended(run, name, "stopped", event.reason, at)
-        case ArtifactAdded():
-            added = {**step.artifacts, event.name: Artifact(record=event, timestamp=at)}
-            return _with(run, name, replace(step, artifacts=added))
-        case ModelAdded():
-            return _with(run, name, replace(step, models=(*step.models, event)))
-        case TaskEdited():
-            if event.edit is None:
-                return run
-            return _with(run, name, replace(step, edits=(*step.edits, event.edit)))
-        case TaskDequeued() | TaskReset() | TaskPublished():
-            return run
+    match event.kind:
+        case "time_limit" if step.status == "running" and step.run_id is not None:
+            return [_child_stop(run, name, step, step.gates.timed_out)]
+        case "time_limit" if step.status == "running" and step.task_id is not None and not step.stop_requested:
+            asked = TaskStopRequested(attempt=step.attempts, reason=step.gates.timed_out)
+            return [Decided(task_stream(step.task_id), asked, name)]
+        case "retry" if step.gates.waits_for == "retry":
+            return _again(run, name, fact)
+        case "approval" if step.gates.waits_for == "approval":
+            approval = run.plan.steps[name].approval
+            why = f"nobody approved it within {approval.deadline or 0:g} s" if approval else "nobody approved it"
+            return [of_run(run, StepFailed(step=name, reason=why, cause=fact.run_version), name)]
+        case "hook" if step.gates.waits_for == "hook":
+            limit = run.plan.definition.hook_timeout
+            return _broken(run, name, f"the pipeline's host did not answer its callback within {limit:g} s", fact)
         case _:
-            assert_never(event)
+            return ()
 
 
-def _with(run: Run, name: str, step: Step) -> Run:
-    old = run.step(name).status
-    counts = run.counts
-    if old != step.status:
-        counts = {**counts, old: counts[old] - 1, step.status: counts[step.status] + 1}
-    return replace(run, steps=run.steps.set(name, step), counts=counts)
+def _tell(run: Run, name: str, fact: Fact) -> Sequence[Decided]:
+    """Tell the host of a change of the step's status, where it asked for that."""
+    gates = run.step(name).gates
+    if gates.told_at != fact.run_version or "status" not in run.plan.hooks(name):
+        return ()
+    return [hook(run, name, "status", fact, status=gates.told, previous=gates.previous)]
 
 
-def _ended(run: Run, name: str, status: str, reason: str, at: int) -> Run:
+# Pausing, ending
+
+
+def _unqueue(run: Run) -> Sequence[Decided]:
+    """Take what waits in queues out of them: it could be claimed at any moment."""
+    decided: list[Decided] = []
+    for name in run.plan.names:
+        step = run.step(name)
+        if step.status == "queued" and step.task_id is not None:
+            back_to = "failed" if step.attempts else "created"
+            decided.append(Decided(task_stream(step.task_id), TaskDequeued(back_to=back_to), name))
+    return decided
+
+
+def _resume(run: Run, fact: Fact) -> Sequence[Decided]:
+    decided: list[Decided] = []
+    for name in run.plan.names:
+        step = run.step(name)
+        if step.status == "pending":
+            decided += _ready(run, name, fact)
+        elif (step.status == "waiting" and step.gates.waits_for == "pause") or (
+            step.status == "waiting" and step.gates.waits_for == "retry" and ("retry", name) not in run.timers
+        ):
+            decided += _again(run, name, fact)
+        elif step.status == "waiting" and step.gates.waits_for == "":
+            decided += launch(run, name, fact)
+    return decided or _end(run)
+
+
+def _launch_ready(run: Run, names: Sequence[str], fact: Fact) -> Sequence[Decided]:
+    return [one for name in names for one in _ready(run, name, fact)]
+
+
+def _halt(run: Run, fact: Fact, why: str) -> Sequence[Decided]:
+    """End what has not ended: what waits is skipped, what is queued is stopped, what runs is asked to stop."""
+    decided: list[Decided] = []
+    if run.host.status in ("queued", "lost"):
+        decided.append(of_run(run, HostEnded(attempt=run.host.attempt, status="stopped", reason=why)))
+    for name in run.plan.names:
+        decided += _halt_step(run, name, fact, why)
+    return decided or _end(run)
+
+
+def _halt_step(run: Run, name: str, fact: Fact, why: str) -> Sequence[Decided]:
     step = run.step(name)
-    if step.status in STEP_ENDED:
-        return run
-    run = _with(run, name, replace(step, status=status, reason=reason, ended_at=at))
-    blocked = run.blocked
-    for child in run.plan.children[name]:
-        blocked = blocked.set(child, blocked.get(child, len(run.plan.parents[child])) - 1)
-    run = replace(run, blocked=blocked, open=run.open - 1)
-    behaviour = run.plan.steps[name].continue_behaviour or STRICT
-    bad = (status == "failed" and not behaviour.continue_on_fail) or (
-        status == "stopped" and not behaviour.continue_on_abort
-    )
-    if not bad or run.ending:
-        return run
-    said = "failed" if status == "failed" else "was stopped"
-    failure = run.failure or f"step {name!r} {said}{f': {reason}' if reason else ''}"
-    aborts = run.plan.definition.abort_on_failure and status == "failed"
-    return replace(run, failure=failure, ending="failed" if aborts else None, aborted_by=name if aborts else None)
+    if step.status == "waiting" and step.gates.outcome is not None:
+        status, reason = step.gates.outcome
+        return [of_run(run, StepSettled(step=name, status=status, reason=reason), name)]
+    if step.status == "waiting" and step.attempts:
+        return [of_run(run, StepSettled(step=name, status="stopped", reason=why), name)]
+    if step.status in ("pending", "waiting"):
+        return [of_run(run, StepSkipped(step=name, reason=why, cause=fact.run_version), name)]
+    if step.status == "running" and step.run_id is not None:
+        return [_child_stop(run, name, step, why)] if not step.stop_requested else ()
+    if step.task_id is not None and step.status == "queued":
+        return [Decided(task_stream(step.task_id), TaskStopped(attempt=step.attempts, reason=why), name)]
+    if step.task_id is not None and step.status == "running" and not step.stop_requested:
+        return [Decided(task_stream(step.task_id), TaskStopRequested(attempt=step.attempts, reason=why), name)]
+    return ()
+
+
+def _child_stop(run: Run, name: str, step: Step, why: str) -> Decided:
+    return of_run(run, ChildStopRequested(step=name, run_id=step.run_id or "", reason=why), name)
+
+
+def _end(run: Run) -> Sequence[Decided]:
+    """The run's end, when nothing more can happen in it."""
+    if run.status in RUN_ENDED or not run.finished:
+        return ()
+    decided: list[Decided] = []
+    if run.host.status in ("queued", "lost"):
+        decided.append(of_run(run, HostEnded(attempt=run.host.attempt, status="stopped", reason="the run has ended")))
+    return [*decided, of_run(run, _outcome(run))]
+
+
+# The host
+
+
+def _replace_host(run: Run, fact: Fact, event: HostLost) -> Sequence[Decided]:
+    """Another host, which is asked the open questions again."""
+    if run.status in RUN_ENDED:
+        return ()
+    host = run.host
+    lost = sum(attempt.status == "lost" for attempt in host.attempts)
+    if run.ending:
+        return [of_run(run, HostEnded(attempt=event.attempt, status="stopped", reason=event.reason))]
+    if not host.attempts[-1].agent_id:
+        reason = f"the process that ran the pipeline is gone: {event.reason}"
+        return [of_run(run, HostEnded(attempt=event.attempt, status="failed", reason=reason))]
+    if lost > MOST_HOSTS:
+        reason = f"{event.reason}; its host was lost {lost} times"
+        return [of_run(run, HostEnded(attempt=event.attempt, status="failed", reason=reason))]
+    definition = run.plan.definition.host
+    return [of_run(run, HostEnqueued(queue=host.queue or (definition.queue if definition else "")))]
+
+
+def _after_host(run: Run, event: HostEnded) -> Sequence[Decided]:
+    """Its end before the run's: a dynamic run has all its steps now; any other has nobody to ask any more."""
+    if run.status in RUN_ENDED:
+        return ()
+    if run.ending or (run.plan.definition.dynamic and event.status == "completed"):
+        return _end(run)
+    if event.status == "completed":
+        reason = "the pipeline's script ended before its run did, so that nobody answers its callbacks"
+        return [of_run(run, RunStopRequested(reason=reason, outcome="failed"))]
+    outcome = "stopped" if event.status == "stopped" else "failed"
+    what = "the pipeline's code" if run.plan.definition.dynamic else "the pipeline's script"
+    said = f"{what} {'was stopped' if outcome == 'stopped' else 'failed'}"
+    return [of_run(run, RunStopRequested(reason=f"{said}: {event.reason}" if event.reason else said, outcome=outcome))]

@@ -24,6 +24,24 @@ class TaskCreated:
     overrides: Overrides | None = None
     on_lost: str = "requeue"
     max_attempts: int = 3
+    draft: bool = False  # a step's task that somebody has to enqueue
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaskAdopted:
+    """A task that was a draft becomes the task of a step, and begins anew as such."""
+
+    name: str
+    project: str
+    content: str  # SHA-256 of what it is made of now
+    run_id: str
+    step: str
+    type: str = "training"
+    parent: str | None = None
+    overrides: Overrides | None = None
+    on_lost: str = "requeue"
+    max_attempts: int = 3
+    draft: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -138,10 +156,17 @@ class ModelAdded:
     config_text: str = ""
     config_dict: Mapping[str, Any] = field(default_factory=dict[str, Any])
     project: str = ""
+    published: bool = False
+    archived: bool = False
+    parent: str | None = None  # the model that it was made from
+    iteration: int | None = None
+    metadata: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    attempt: int = 0
 
 
 TaskEvent = (
     TaskCreated
+    | TaskAdopted
     | TaskEdited
     | TaskEnqueued
     | TaskDequeued
@@ -271,6 +296,7 @@ class Task:
     step: str | None = None
     on_lost: str = "requeue"
     max_attempts: int = 3
+    draft: bool = False
     queue: str | None = None
     priority: int = 0
     queued_from: str = "created"
@@ -312,7 +338,8 @@ def decide(command: TaskCommand, task: Task) -> Sequence[TaskEvent]:
         case EnqueueTask():
             if task.status == "queued" and task.queue == command.queue and task.priority == command.priority:
                 return []
-            _not_a_step(task, "enqueue")
+            if not (task.draft and task.status == "created"):
+                _not_a_step(task, "enqueue")
             after(TASK, task.status, "enqueue", f"task {task.name!r}")
             return [TaskEnqueued(queue=command.queue, priority=command.priority, origin=command.origin)]
         case DequeueTask():
@@ -341,11 +368,14 @@ def decide(command: TaskCommand, task: Task) -> Sequence[TaskEvent]:
             after(TASK, task.status, "publish", f"task {task.name!r}")
             return [TaskPublished()]
         case ArtifactAdded() | ModelAdded():
-            if task.status in ("absent", "published"):
+            # A model lives on when its task is published: it is tagged, published, archived by itself.
+            model = isinstance(command, ModelAdded) and (command.id, command.kind)
+            known = [one for one in task.models if (one.id, one.kind) == model]
+            if task.status == "absent" or (task.status == "published" and not known):
                 raise Refused(f"Cannot add to task {task.name!r}: it is {words(task.status)}.")
-            if isinstance(command, ArtifactAdded) and _gone(task, command.attempt):
+            if _gone(task, command.attempt):
                 raise _over(task, command.attempt)
-            return [command]
+            return [] if command in known else [command]
         case _:
             assert_never(command)
 
@@ -475,7 +505,26 @@ def evolve(task: Task, event: TaskEvent, at: int) -> Task:
                 step=event.step,
                 on_lost=event.on_lost,
                 max_attempts=event.max_attempts,
+                draft=event.draft,
                 created_at=at,
+            )
+        case TaskAdopted():
+            return replace(
+                task,
+                version=version,
+                status="created",
+                name=event.name,
+                project=event.project,
+                type=event.type,
+                content=event.content,
+                edits=(),
+                overrides=event.overrides,
+                parent=event.parent,
+                run_id=event.run_id,
+                step=event.step,
+                on_lost=event.on_lost,
+                max_attempts=event.max_attempts,
+                draft=event.draft,
             )
         case TaskEdited():
             return replace(
@@ -557,9 +606,17 @@ def evolve(task: Task, event: TaskEvent, at: int) -> Task:
             added = Artifact(record=event, timestamp=at)
             return replace(task, version=version, artifacts={**task.artifacts, event.name: added})
         case ModelAdded():
-            return replace(task, version=version, models=(*task.models, event))
+            return replace(task, version=version, models=added_model(task.models, event))
         case _:
             assert_never(event)
+
+
+def added_model(models: tuple[ModelAdded, ...], model: ModelAdded) -> tuple[ModelAdded, ...]:
+    """`models` with `model`: in the place of the one with its id and kind, else at the end."""
+    key = (model.id, model.kind)
+    if any((known.id, known.kind) == key for known in models):
+        return tuple(model if (known.id, known.kind) == key else known for known in models)
+    return (*models, model)
 
 
 def _with_end(task: Task, status: str, event: TaskStopped | TaskFailed | TaskCompleted, at: int) -> Task:

@@ -176,13 +176,13 @@ def test_a_process_holds_its_task_and_renews_its_lease_by_itself(server, clock):
     task_id = server.create()
     server.controller.start_task(task_id, "s9", "laptop", 60, BY)
     clock.passes(20)
-    task = server.exchange.heartbeat_task(task_id, "s9", 1, 60)
-    assert (task.id, task.stop_requested) == (task_id, False)
+    assert server.exchange.heartbeat_task(task_id, "s9", 1, 60) is None
     [lease] = server.rows("lease")
     assert (lease["expires_at"], lease["seconds"]) == (clock.database() + 60_000_000, 60)
     server.do(task_id, StopTask(reason="enough"))
-    task = server.exchange.heartbeat_task(task_id, "s9", 1, 60)
-    assert (task.stop_requested, task.stop_reason) == (True, "enough")
+    stop = server.exchange.heartbeat_task(task_id, "s9", 1, 60)
+    assert stop is not None
+    assert (stop.task_id, stop.reason, stop.lost) == (task_id, "enough", False)
     server.do(task_id, EndTask(status="stopped"))
     assert server.rows("lease") == []
     with pytest.raises(Refused, match="This process should end"):

@@ -80,8 +80,8 @@ class Play:
         self.command(StopRun(reason=reason, outcome=outcome))
 
     def command(self, given: runs.RunCommand) -> None:
-        for event in runs.command(given, self.run):
-            self._append(Decided(run_stream(RUN_ID), event))
+        for decided in runs.command(given, self.run):
+            self._append(decided)
 
     def begin(self, *names: str) -> None:
         for name in names:
@@ -162,10 +162,10 @@ class Play:
 
     def _append(self, cause: Decided) -> None:
         self.appends.append(len(self.log))
-        [fact] = self._record([cause])
-        self.run = runs.react(self.run, fact, lambda _, decided: self._record(decided))
+        self.run, [fact] = self._record(self.run, [cause])
+        self.run = runs.react(self.run, fact, self._record)
 
-    def _record(self, decided: Iterable[Decided]) -> list[Fact]:
+    def _record(self, run: Run, decided: Iterable[Decided]) -> tuple[Run, list[Fact]]:
         facts: list[Fact] = []
         for one in decided:
             version = len(self.log) + 1
@@ -175,7 +175,7 @@ class Play:
             self._check_step(fact)
             if one.step is not None and one.stream != run_stream(RUN_ID):
                 self._take_in(one.step, fact)
-        return facts
+        return runs.fold(facts, run), facts
 
     def _take_in(self, name: str, fact: Fact) -> None:
         """The step's task, as its own stream knows it."""
@@ -202,11 +202,12 @@ def decided_again(plan: Plan, log: Sequence[Fact], appends: Sequence[int]) -> li
         out.append(Decided(cause.stream, cause.event, cause.step))
         rest = iter(recorded)
 
-        def record(_: Run, decided: Sequence[Decided], rest: Any = rest) -> list[Fact]:
+        def record(run: Run, decided: Sequence[Decided], rest: Any = rest) -> tuple[Run, list[Fact]]:
             out.extend(decided)
-            return [fact for _, fact in zip(decided, rest, strict=False)]
+            facts = [fact for _, fact in zip(decided, rest, strict=False)]
+            return runs.fold(facts, run), facts
 
-        run = runs.react(run, cause, record)
+        run = runs.react(runs.evolve(run, cause), cause, record)
     return out
 
 

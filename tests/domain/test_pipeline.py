@@ -334,7 +334,7 @@ def test_a_plan_knows_parents_children_defaults_and_contents():
     assert plan.children == {"a": ("b", "c"), "b": ("c",), "c": ()}
     assert plan.defaults == {"rate": 0.1, "size": None}
     assert plan.content_of("b") is content
-    with pytest.raises(Refused, match="Step 'c' is not pinned"):
+    with pytest.raises(Refused, match="Step 'c' has no template"):
         plan.content_of("c")
 
 

@@ -5,14 +5,8 @@ from dataclasses import replace
 import pytest
 
 from domain.content import Content
-from domain.run import (
-    Fact,
-    RunCompleted,
-    RunFailed,
-    RunStarted,
-    RunStopped,
-    evolve,
-)
+from domain.run import Fact, evolve
+from domain.run_events import RunCompleted, RunFailed, RunStarted, RunStopped
 from domain.task import TaskCompleted, TaskCreated, TaskEnqueued
 from tests.domain.play import APART, CHAIN, DIAMOND, FAN_OUT, JOIN, RUN_ID, Play, letters, pipeline, step
 

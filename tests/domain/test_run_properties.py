@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from domain.events import TYPES
 from domain.lifecycle import RUN_ENDED, STEP_ENDED
 from domain.pipeline import STRICT, Definition, Plan
-from domain.run import Fact, Run, RunCompleted, RunFailed, RunStopped, RunStopRequested, StepFailed, StepSkipped, fold
+from domain.run import Fact, Run, fold
+from domain.run_events import RunCompleted, RunFailed, RunStopped, RunStopRequested, StepFailed, StepSkipped
 from domain.task import ENDS, TaskCreated
 from tests.domain.play import RUN_ID, Play, decided_again
 from tests.domain.random_runs import SEEDS, digest_of_many, line, open_steps, random_run

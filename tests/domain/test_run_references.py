@@ -10,7 +10,7 @@ import pytest
 
 from domain.content import Configuration, Container, Content, Edit, Overrides, Parameter, Script
 from domain.pipeline import ContinueBehaviour
-from domain.run import StepFailed
+from domain.run_events import StepFailed
 from domain.task import ModelAdded, TaskCreated, TaskEdited
 from domain.times import rfc3339
 from tests.domain.play import Play, pipeline, step
