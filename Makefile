@@ -3,6 +3,8 @@
 
 VENV := .venv/bin
 ARGS ?=
+# Many tests wait for processes: one worker more than a small machine has cores. JOBS=0 runs them in one process.
+JOBS ?= 3
 PYTHON ?=
 export PYTHON
 # pyright would ask the network whether there is a newer one.
@@ -24,7 +26,7 @@ dev: setup ## server, agents and page on this machine, until Ctrl-C
 	@$(VENV)/foldline-server dev $(ARGS)
 
 test: setup ## all tests, on a real PostgreSQL too
-	@$(VENV)/python -m pytest $(ARGS)
+	@$(VENV)/python -m pytest -n $(JOBS) --dist loadgroup $(ARGS)
 
 check: setup ## lint, format, types, import contracts
 	@echo "ruff: lint"
