@@ -95,7 +95,7 @@ class Gates:
     told_at: int = 0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Step:
     status: str = "pending"
     reason: str = ""
@@ -150,7 +150,7 @@ PENDING = Step()
 NO_COUNTS: Mapping[str, int] = dict.fromkeys(STEP_STATES, 0)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Run:
     id: str
     plan: Plan

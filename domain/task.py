@@ -277,7 +277,7 @@ class Artifact:
     timestamp: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Task:
     id: str
     version: int = 0
