@@ -19,12 +19,16 @@ from api.routes import (
     events,
     health,
     history,
+    hooks,
     logs,
+    models,
     pipelines,
+    plots,
     projections,
     queues,
     runs,
     scalars,
+    steps,
     tasks,
     whoami,
 )
@@ -62,8 +66,9 @@ def create_app(services: Services) -> FastAPI:
     errors.install(app)
     app.add_middleware(Limits, settings=services.settings)
     app.include_router(health.router)
-    of_tasks = (tasks, artifacts, logs, scalars, blobs)
-    for part in (*of_tasks, pipelines, runs, history, queues, agents, events, projections, whoami, admin):
+    of_tasks = (tasks, artifacts, logs, scalars, plots, blobs)
+    of_runs = (pipelines, runs, steps, hooks, history)
+    for part in (*of_tasks, models, *of_runs, queues, agents, events, projections, whoami, admin):
         router = part.router
         app.include_router(router, prefix="/api/v1", dependencies=[Depends(actor_of)], responses=problems(401, 503))
     app.openapi = lambda: describe(app)

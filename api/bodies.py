@@ -17,6 +17,7 @@ T = TypeVar("T")
 
 LEASE = 60.0  # seconds that the caller's own process may be silent, unless it says otherwise
 MOST_POINTS = 10_000  # in one request
+MOST_SECONDS = 10.0**9  # since a point was made
 LARGEST_INTEGER = 2**63 - 1  # what databases and most readers of JSON can hold
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
@@ -144,7 +145,12 @@ class InputModel(Body):
     labels: JsonObject = {}
     config_text: Text = ""
     config_dict: JsonObject = {}
-    project: Word = ""
+    project: Word = Field(default="", description="The task's, when it is left out.")
+    published: bool = Field(default=False, description="For everybody's use: it shall not change any more.")
+    archived: bool = Field(default=False, description="Out of sight in lists.")
+    parent: Word | None = Field(default=None, description="The id of the model that it was made from.")
+    iteration: int | None = Field(default=None, ge=-LARGEST_INTEGER, le=LARGEST_INTEGER)
+    metadata: JsonObject = Field(default={}, description="By name: an object with value and type.")
 
 
 Hyperparameters = dict[Name, dict[Name, Parameter]]
@@ -367,9 +373,12 @@ class AddModel(InputModel):
     model_config = example({"kind": "output", "name": "tree", "url": "s3://bucket/tree.onnx"})
 
     kind: Literal["input", "output"]
+    attempt: int = Field(default=0, ge=0, description="The attempt that made or read it: refused once it is over.")
 
-    def added(self) -> task.ModelAdded:
-        return _model(self.kind, self)
+    def added(self, project: str) -> task.ModelAdded:
+        """The command; `project` is the task's."""
+        command = _model(self.kind, self)
+        return replace(command, project=self.project or project, attempt=self.attempt)
 
 
 class Point(Body):
@@ -377,12 +386,14 @@ class Point(Body):
     series: PrintableName
     iteration: int = Field(ge=-LARGEST_INTEGER, le=LARGEST_INTEGER)
     value: float = Field(allow_inf_nan=False)
+    ago: float = Field(default=0.0, ge=0, le=MOST_SECONDS, description="Seconds before this request that it was made.")
 
 
 class AddScalars(Body):
     model_config = example({"points": [{"title": "loss", "series": "train", "iteration": 10, "value": 0.35}]})
 
     points: list[Point] = Field(max_length=MOST_POINTS)
+    attempt: int = Field(default=0, ge=0, description="The attempt that made them: refused once it is over.")
 
 
 class CreateToken(Body):

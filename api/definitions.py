@@ -35,6 +35,8 @@ IRIS: dict[str, Any] = {
             "name": "train",
             "task": {"type": "training", "script": {"entry_point": "train.py"}},
             "parents": ["stage_data"],
+            "cache": True,
+            "retry": {"times": 2, "delay": 10, "factor": 2},
             "parameter_override": {
                 "General/test_size": "${pipeline.test_size}",
                 "General/url": "${stage_data.artifacts.data.url}",
@@ -44,6 +46,8 @@ IRIS: dict[str, Any] = {
 }
 
 Overrides = JsonObject
+Seconds = Annotated[float, Field(gt=0, le=10**9, allow_inf_nan=False)]
+Hook = Literal["pre", "factory", "created", "retry", "post", "status"]
 
 
 class InlineTask(Body):
@@ -68,16 +72,51 @@ class ContinueBehaviour(Body):
     skip_children_on_abort: bool = True
 
 
+class Retry(Body):
+    """A failed step runs again. Times are in seconds."""
+
+    times: int = Field(1, ge=0, le=1_000, description="How often at most.")
+    delay: float = Field(0.0, ge=0, le=10**9, allow_inf_nan=False, description="Before the first time.")
+    factor: float = Field(1.0, ge=1, le=1_000, allow_inf_nan=False, description="Each wait is so much longer.")
+    jitter: float = Field(0.0, ge=0, le=1, description="Up to this part of the wait is added by chance.")
+    max_delay: Annotated[float, Field(ge=0, le=10**9, allow_inf_nan=False)] | None = None
+
+
+class Approval(Body):
+    """A person has to say yes."""
+
+    message: Long = ""
+    deadline: Seconds | None = Field(None, description="Seconds until it fails, when nobody says anything.")
+
+
+class Host(Body):
+    """The process that runs the pipeline's own Python."""
+
+    queue: Name = "services"
+    task: InlineTask | None = Field(None, description="What it runs; nothing when the submitter's process is the host.")
+
+
 class Step(Body):
-    """Its template is given by `base_task_id`, by `base_task_project` and `base_task_name`, or inline as `task`."""
+    """Its template is a task: given by `base_task_id`, by `base_task_project` and `base_task_name`, or as `task`.
+
+    Or it is a pipeline: given by `pipeline_id`, or by `pipeline_project` and `pipeline_name`.
+    """
 
     name: PrintableName
-    base_task_id: Id | None = None
+    base_task_id: Id | None = Field(None, description="Of a task; or of a pipeline or run, as pipeline_id.")
     base_task_project: Name | None = None
     base_task_name: Name | None = Field(
-        None, description="The task of this name that was changed last; tasks that failed do not count."
+        None,
+        description="The task of this name that was changed last; tasks that failed do not count. "
+        "Where there is none: the pipeline of this name.",
     )
     task: InlineTask | None = None
+    pipeline_id: Id | None = Field(
+        None, description="The step is a run of this pipeline; with a run's id, of the same definition as that run."
+    )
+    pipeline_project: Name | None = None
+    pipeline_name: Name | None = None
+    clone: bool = Field(True, description="False: the template itself runs, as long as it is a draft.")
     parents: list[Name] = Field([], description="Steps to wait for, besides those that its references name.")
     parameter_override: Overrides = Field({}, description='{"Section/name": value}; values may hold references.')
     recursively_parse_parameters: bool = Field(False, description="Look for references inside lists and mappings too.")
@@ -90,12 +129,29 @@ class Step(Body):
     continue_behaviour: ContinueBehaviour | None = None
     on_lost: Literal["requeue", "fail"] = Field("requeue", description="What happens when its agent is lost.")
     max_attempts: int = Field(3, ge=1, le=1_000)
+    retry: Retry | None = None
+    time_limit: Seconds | None = Field(None, description="Seconds since an attempt was started; then it has failed.")
+    cache: bool = Field(False, description="Reuse the results of an equal step.")
+    draft: bool = Field(False, description="Its task is made, and waits for somebody to enqueue it.")
+    approval: Approval | None = None
+    hooks: list[Hook] = Field([], description="What the pipeline's host is asked about it.")
+    monitor_metrics: list[list[Word]] = Field(
+        [], description="[title, series, title on the run, series on the run] of each."
+    )
+    monitor_artifacts: list[list[Word]] = Field([], description="[name, name on the run] of each.")
+    monitor_models: list[list[Word]] = Field([], description="[name, name on the run] of each.")
+
+    def step(self) -> pipeline.StepDefinition:
+        """The domain's step, which is not checked yet."""
+        return msgspec.convert(self.model_dump(exclude_unset=True), pipeline.StepDefinition)
 
 
 class PipelineParameter(Body):
     name: Name
     default: Json = None
-    type: Word | None = None
+    type: Word | None = Field(
+        None, description="int, float, bool, str, list or dict: it takes values of this type only, or null."
+    )
     description: Long | None = None
 
 
@@ -117,7 +173,14 @@ class PipelineDefinition(Body):
     )
     tags: Tags = []
     parameters: list[PipelineParameter] = []
-    steps: list[Step]
+    steps: list[Step] = []
+    retry: Retry | None = Field(None, description="Of every step that has none of its own.")
+    time_limit: Seconds | None = Field(None, description="Seconds since the run was started.")
+    hooks: list[Literal["created", "post"]] = Field([], description="What the host is asked about every step.")
+    hook_timeout: Seconds = Field(600.0, description="Seconds that one call of the host may take.")
+    add_pipeline_tags: bool = Field(False, description="Each step's task is tagged with its run.")
+    host: Host | None = None
+    dynamic: bool = Field(False, description="The host adds the steps while it runs.")
 
     def definition(self) -> pipeline.Definition:
         """The domain's definition, which is not checked yet."""

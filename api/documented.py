@@ -15,7 +15,7 @@ _CAUSES: dict[int, tuple[str, ...]] = {
     401: ("unauthorized",),
     403: ("forbidden",),
     404: ("not-found",),
-    409: ("refused", "session-superseded", "log-gap"),
+    409: ("refused", "session-superseded", "log-gap", "diverged"),
     412: ("stale-version",),
     413: ("too-large",),
     416: ("no-such-range",),

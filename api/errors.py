@@ -14,6 +14,7 @@ from starlette.responses import Response
 from controller.exchange import Superseded
 from controller.handle import KeyReused, StaleVersion
 from domain.refused import Invalid, Refused, Unknown
+from domain.run import Diverged
 from eventstore.blobs import TooLarge
 from eventstore.logs import LogGap
 from eventstore.store import StoreUnavailable
@@ -28,6 +29,7 @@ TITLES = {
     "not-found": "There is no such thing",
     "method-not-allowed": "This address does not take this method",
     "refused": "The present state does not allow it",
+    "diverged": "The code makes other calls than those on record",
     "session-superseded": "The agent's session is over",
     "log-gap": "Bytes are missing before this offset",
     "stale-version": "It has changed since you looked",
@@ -90,6 +92,8 @@ def install(app: FastAPI) -> None:
                 return problem(request, 422, "key-reused", str(error))
             case StaleVersion():
                 return problem(request, 412, "stale-version", str(error))
+            case Diverged():
+                return problem(request, 409, "diverged", str(error))
             case Superseded():
                 return problem(request, 409, "session-superseded", str(error))
             case _:

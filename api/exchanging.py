@@ -1,12 +1,12 @@
 """The exchange that waits: it looks, sleeps until there may be something to do, and looks again."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Callable
 
 from fastapi import Request
 from starlette.concurrency import run_in_threadpool
 
+from api.awaiting import ended_when_client_leaves
 from api.services import Services
 from api.waiting import NOTHING, Waiter, Waiting
 from controller.exchange import Exchanged
@@ -33,7 +33,7 @@ async def exchanged(
         waiter.queues = frozenset(services.exchange.queues_of(agent_id)) if takes_work else NOTHING
         if seconds and not _is_news(found, waiting, agent_id):
             deadline = asyncio.get_running_loop().time() + seconds
-            async with _ended_when_client_leaves(request, waiter):
+            async with ended_when_client_leaves(request, waiter):
                 while not _is_news(found, waiting, agent_id) and await _woken(services, waiter, deadline):
                     found = await run_in_threadpool(look)
     waiting.tell(agent_id, _stops(found))
@@ -59,19 +59,3 @@ async def _woken(services: Services, waiter: Waiter, deadline: float) -> bool:
             waiter.called = False
             return True
     return False
-
-
-@asynccontextmanager
-async def _ended_when_client_leaves(request: Request, waiter: Waiter) -> AsyncGenerator[None]:
-    async def listen() -> None:
-        while (await request.receive())["type"] != "http.disconnect":
-            pass
-        waiter.end()
-
-    listening = asyncio.create_task(listen())
-    try:
-        yield
-    finally:
-        listening.cancel()
-        with suppress(asyncio.CancelledError):
-            await listening

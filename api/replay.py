@@ -8,9 +8,10 @@ from typing import Any
 from starlette.concurrency import run_in_threadpool
 
 from api.live import PING_EVERY
+from api.run_views import run_view, step_view
 from api.services import Services
 from api.streams import Form
-from api.views import event_view, run_view, step_view
+from api.views import event_view
 from api.waiting import Waiting
 from api.wire import time_text
 from domain.run import Run

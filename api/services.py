@@ -16,6 +16,7 @@ from controller.loop import Loop
 from controller.reading import Reader
 from eventstore.blobs import Blobs
 from eventstore.logs import FileLogs, Logs, TableLogs
+from eventstore.plots import Plots
 from eventstore.scalars import Scalars
 from eventstore.sql import SqlStore, open_store
 from projections.runner import Runner
@@ -35,6 +36,7 @@ class Services:
     loop: Loop
     logs: Logs
     scalars: Scalars
+    plots: Plots
     blobs: Blobs
     tokens: Tokens
     admin_key: str
@@ -80,6 +82,7 @@ def open_services(settings: Settings) -> Services:
         loop=Loop(controller),
         logs=TableLogs(store.database) if shared else FileLogs(settings.data / "logs"),
         scalars=Scalars(store.database),
+        plots=Plots(store.database),
         blobs=Blobs(settings.data / "blobs", most_bytes=settings.most_artifact_bytes),
         tokens=Tokens(store.database, clock=time.monotonic),
         admin_key=admin_key(settings.data),

@@ -48,6 +48,34 @@ class Model(BaseModel):
     config_text: str
     config_dict: dict[str, Any]
     project: str
+    published: bool = False
+    archived: bool = False
+    parent: str | None = Field(default=None, description="The model that it was made from.")
+    iteration: int | None = None
+    metadata: dict[str, Any] = {}
+    attempt: int = 0
+
+
+class ModelRow(BaseModel):
+    id: str
+    name: str
+    project: str
+    task: str = Field(description="The task that has made it, else the first that has read it.")
+    kind: str = Field(description="What it was to that task: input or output.")
+    url: str
+    framework: str
+    comment: str
+    tags: list[str]
+    labels: dict[str, Any]
+    config_text: str
+    config_dict: dict[str, Any]
+    metadata: dict[str, Any]
+    parent: str | None
+    iteration: int | None
+    published: bool
+    archived: bool
+    created_at: str
+    changed_at: str
 
 
 class Models(BaseModel):
@@ -130,11 +158,33 @@ class Summary(BaseModel):
     count: int
 
 
+class Curve(BaseModel):
+    iterations: list[int]
+    values: list[float | None]
+    times: list[str] = Field(description="When each was reported.")
+
+
 class Scalars(BaseModel):
     last: dict[str, dict[str, Summary]] = Field(description="By title and series.")
     points: list[tuple[int, float | None]] | None = Field(
         default=None, description="With title and series asked for: iteration and value."
     )
+    curves: dict[str, dict[str, Curve]] | None = Field(
+        default=None, description="With samples asked for: by title and series, without single values."
+    )
+
+
+class Plot(BaseModel):
+    title: str
+    series: str
+    iteration: int
+    kind: str = Field(description="plotly, table, image, media, text or html")
+    sha256: str | None = Field(description="Of the blob; null when the bytes lie elsewhere.")
+    url: str
+    filename: str
+    size: int | None
+    reported_at: str
+    content_url: str | None = Field(description="Where a browser can view it; null when the bytes lie elsewhere.")
 
 
 class WhoAmI(BaseModel):

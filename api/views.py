@@ -1,14 +1,14 @@
-"""Tasks, runs and steps as the API shows them."""
+"""Tasks and events as the API shows them, and runs read as tasks."""
 
-from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import msgspec
 
 from api.wire import position_text, time_text
 from controller.formats import meta_of
-from domain.content import Content
-from domain.lifecycle import STEP_ENDED
+from domain.content import Content, Parameter, edited
+from domain.lifecycle import RUN_ENDED
 from domain.run import Run
 from domain.task import Artifact, Attempt, ModelAdded, Task
 from eventstore.store import Recorded
@@ -79,75 +79,48 @@ def model_view(model: ModelAdded) -> Json:
     return msgspec.to_builtins(model)
 
 
-def run_as_task(run: Run) -> Json:
-    """The run read as the controller task it is."""
-    status = "in_progress" if run.status in ("running", "paused") else run.status
-    content = Content(type="controller", tags=run.tags, system_tags=("pipeline",))
-    task = Task(
+def run_as_task(run: Run, hosted: Content | None = None) -> Json:
+    """The run read as the controller task that it is. `hosted`: what its host runs, where it has one."""
+    return task_view(controller_task(run), controller_content(run, hosted or Content()))
+
+
+def controller_task(run: Run) -> Task:
+    host = run.host
+    return Task(
         id=run.id,
         version=run.version,
-        status=status,
+        status="in_progress" if run.status in ("running", "paused") else run.status,
         reason=run.reason,
         name=run.name,
         project=run.project,
         type="controller",
+        parent=run.parent_run,
         origin=run.origin,
-        stop_requested=run.ending == "stopped",
+        queue=host.queue or None,
+        attempts=host.attempts,
+        stop_requested=run.ending is not None and run.status not in RUN_ENDED,
+        stop_reason=run.reason if run.ending else "",
+        artifacts=run.outputs.artifacts,
+        models=run.outputs.models,
+        runtime=run.outputs.runtime,
         created_at=run.created_at,
         started_at=run.started_at,
         ended_at=run.ended_at,
     )
-    parameters = {name: {"value": value, "type": None, "description": None} for name, value in run.parameters.items()}
-    return {**task_view(task, content), "hyperparameters": {"Args": parameters} if parameters else {}}
 
 
-def run_view(run: Run, warnings: Sequence[str] = ()) -> Json:
-    return {
-        "id": run.id,
-        "name": run.name,
-        "project": run.project,
-        "kind": run.kind,
-        "pipeline_id": run.pipeline_id,
-        "pipeline_version": run.pipeline_version,
-        "number": run.number,
-        "version": run.version,
-        "status": run.status,
-        "reason": run.reason,
-        "created_at": time_text(run.created_at),
-        "started_at": time_text(run.started_at),
-        "ended_at": time_text(run.ended_at),
-        "parameters": dict(run.parameters),
-        "tags": list(run.tags),
-        "default_queue": run.queue or run.plan.definition.default_queue,
-        "origin": run.origin,
-        "step_counts": dict(run.counts),
-        "warnings": list(warnings),
-    }
-
-
-def step_view(run: Run, name: str, nobody_listens: Callable[[str], bool] | None = None) -> Json:
-    """A step of the run; what waits says for what."""
-    step, definition = run.step(name), run.plan.steps[name]
-    reason = step.reason
-    if not reason and step.status == "pending" and run.status == "running":
-        waits_for = [parent for parent in run.plan.parents[name] if run.step(parent).status not in STEP_ENDED]
-        reason = f"waits for {', '.join(map(repr, waits_for[:5]))}{' ...' if len(waits_for) > 5 else ''}"
-    elif step.status == "queued" and step.queue and nobody_listens is not None and nobody_listens(step.queue):
-        reason = f"no agent listens to queue {step.queue!r}"
-    return {
-        "name": name,
-        "status": step.status,
-        "reason": reason,
-        "task_id": step.task_id,
-        "attempts": step.attempts,
-        "parents": list(run.plan.parents[name]),
-        "queue": step.queue or definition.queue or run.plan.definition.default_queue,
-        "stage": definition.stage,
-        "queued_at": time_text(step.queued_at),
-        "started_at": time_text(step.started_at),
-        "ended_at": time_text(step.ended_at),
-        "artifacts": sorted(step.artifacts),
-    }
+def controller_content(run: Run, hosted: Content) -> Content:
+    """What the run is made of as a task: what its host runs, the run's parameters, and what was edited since."""
+    known = {parameter.name: parameter for parameter in run.plan.definition.parameters}
+    arguments: dict[str, Parameter] = {}
+    for name, value in run.parameters.items():
+        declared = known.get(name)
+        arguments[name] = Parameter(value, declared and declared.type, declared and declared.description)
+    sections = {**hosted.hyperparameters, **({"Args": arguments} if arguments else {})}
+    content = replace(hosted, type="controller", hyperparameters=sections, tags=run.tags, system_tags=("pipeline",))
+    for edit in run.outputs.edits:
+        content = edited(content, edit)
+    return content
 
 
 def event_view(row: Recorded) -> Json:

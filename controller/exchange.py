@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 from controller.handle import Answer, By, Controller
+from controller.state import State
 from controller.unit import Unit, lease_row
 from domain import agent as agents
 from domain import task as tasks
@@ -12,7 +13,7 @@ from domain.agent import Agent
 from domain.content import Content
 from domain.ids import agent_id as id_of_agent
 from domain.ids import run_stream, task_stream
-from domain.lifecycle import RUN_ENDED, words
+from domain.lifecycle import RUN_ENDED, TASK_ENDED, words
 from domain.refused import Invalid, Refused, Unknown
 from domain.run import Run
 from domain.run_events import HostEnded, HostLost, HostStarted
@@ -162,7 +163,7 @@ class Exchange:
         """
 
         def job(unit: Unit) -> Stop | None:
-            if task_id in unit.state.hosts:
+            if _is_host(unit, task_id):
                 run = unit.run(task_id)
                 if not run.host.held_by(session, attempt):
                     raise Refused(f"Attempt {attempt} is not the host of run {run.name!r} any more: end this process.")
@@ -184,7 +185,8 @@ class Exchange:
 
     def has_work(self, queues: Sequence[str]) -> bool:
         """Whether a claim on one of `queues` might succeed; a look without the lock, so only a hint."""
-        return any(self._controller.state.ready.length(queue) for queue in queues)
+        state = self._controller.state
+        return any(state.ready.length(queue) and not is_paused(state, queue) for queue in queues)
 
     def queues_of(self, agent_id: str) -> Sequence[str]:
         agent = self._controller.state.agents.get(agent_id)
@@ -230,6 +232,13 @@ class Exchange:
         return Claim(task, unit.content_of(task), task.attempt, self._controller.lease)
 
 
+def _is_host(unit: Unit, task_id: str) -> bool:
+    """Whether this is the id of a run: what goes by it is the run's host, also when that has ended."""
+    if task_id in unit.state.hosts:
+        return True
+    return not unit.state.task(unit.append, task_id).version and unit.state.run(unit.append, task_id) is not None
+
+
 def stream_of(unit: Unit, task_id: str) -> str:
     """That of the task, or of the run whose host goes by its id."""
     return run_stream(task_id) if task_id in unit.state.hosts else task_stream(task_id)
@@ -250,7 +259,7 @@ def _of_session(unit: Unit, agent_id: str, session: str) -> Agent:
 def _next(unit: Unit, agent: Agent) -> str | None:
     """The next task for the agent: its queues in the order it named them, each by priority, then in order."""
     for queue in agent.queues:
-        if (known := unit.state.queues.get(queue)) is not None and known.paused:
+        if is_paused(unit.state, queue):
             continue
         task_id = unit.state.ready.first(queue)
         if task_id is not None:
@@ -258,8 +267,13 @@ def _next(unit: Unit, agent: Agent) -> str | None:
     return None
 
 
+def is_paused(state: State, queue: str) -> bool:
+    known = state.queues.get(queue)
+    return known is not None and known.paused is not None
+
+
 def _take_report(unit: Unit, session: str, report: Report) -> Receipt:
-    if report.task_id in unit.state.hosts:
+    if _is_host(unit, report.task_id):
         return _take_host_report(unit, session, report)
     command = tasks.EndTask(
         status=report.status,
@@ -280,6 +294,9 @@ def _take_report(unit: Unit, session: str, report: Report) -> Receipt:
 
 def _take_host_report(unit: Unit, session: str, report: Report) -> Receipt:
     host = unit.run(report.task_id).host
+    last = host.attempts[-1] if host.attempts else None
+    if last is not None and (last.number, last.session) == (report.attempt, session) and last.status in TASK_ENDED:
+        return Receipt(report.task_id, report.attempt, True)  # said before
     if not host.held_by(session, report.attempt):
         said = f"Attempt {report.attempt} is not the host of run {report.task_id} any more."
         return Receipt(report.task_id, report.attempt, False, said)
@@ -300,7 +317,7 @@ def _to_stop(unit: Unit, session: str, held: Sequence[Held], reports: Sequence[R
     for one in held:
         if (one.task_id, one.attempt) in reported:
             continue
-        if one.task_id in unit.state.hosts:
+        if _is_host(unit, one.task_id):
             found += stop_of_host(unit.run(one.task_id), session, one.attempt)
             continue
         try:

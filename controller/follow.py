@@ -1,10 +1,11 @@
 """What an event of one run asks for outside of it: results to reuse, a task to adopt, the run of a pipeline in it."""
 
 import json
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from controller.formats import definition_from
 from controller.state import plan_of
+from controller.submit import digests
 from domain import pipeline as pipelines
 from domain import run as runs
 from domain.caching import differing
@@ -37,6 +38,8 @@ if TYPE_CHECKING:
 def follow(unit: "Unit", run_id: str, fact: Fact) -> None:
     """Carry out what `fact` of the run asks for. What comes of it are causes of their own, in the same append."""
     event = fact.event
+    if isinstance(event, CacheAsked | AdoptionAsked) and unit.run(run_id).step(event.step).status in STEP_ENDED:
+        return  # what else happened in this append has ended the run
     match event:
         case CacheAsked(look=True):
             unit.run_event(run_id, _answer(unit, event))
@@ -60,7 +63,7 @@ def follow(unit: "Unit", run_id: str, fact: Fact) -> None:
 def _answer(unit: "Unit", asked: CacheAsked) -> CacheAnswered:
     rows = unit.append.select("cache", key=asked.key)
     if rows and (task := _still_good(unit, str(rows[0]["task_id"]))) is not None:
-        return _hit(asked, task)
+        return _hit(unit, asked, task)
     nearest = max(unit.append.select("cache", scope=asked.scope), key=_age, default=None)
     if rows:
         reason = f"the result of task {rows[0]['task_id']} is not there any more"
@@ -84,32 +87,37 @@ def _still_good(unit: "Unit", task_id: str) -> Task | None:
     return task if task.status in ("completed", "published") else None
 
 
-def _hit(asked: CacheAsked, task: Task) -> CacheAnswered:
-    returned: dict[str, Any] = {}
-    for edit in task.edits:
-        returned |= (edit.hyperparameters or {}).get("return") or {}
+def _hit(unit: "Unit", asked: CacheAsked, task: Task) -> CacheAnswered:
+    # All its parameters, not only what it returned: references to the step's parameters mean the reused task's.
+    parameters = unit.content_of(task).hyperparameters
     return CacheAnswered(
         step=asked.step,
         task_id=task.id,
         reason=f"reused the results of task {task.id}",
         artifacts=[artifact.record for artifact in task.artifacts.values() if artifact.record.mode == "output"],
         models=[model for model in task.models if model.kind == "output"],
-        edit=Edit(hyperparameters={"return": returned}) if returned else None,
+        edit=Edit(hyperparameters=parameters) if parameters else None,
     )
 
 
 def _keep_result(unit: "Unit", run: Run, fact: Fact) -> None:
     asked = None if fact.step is None else run.step(fact.step).gates.key
-    if asked is None:
+    task_id = fact.stream.partition("-")[2]
+    if asked is None or not _ran(unit.task(task_id)):
         return
     row = {
         "key": asked.key,
         "scope": asked.scope,
-        "task_id": fact.stream.partition("-")[2],
+        "task_id": task_id,
         "parts": json.dumps(asked.parts, sort_keys=True, ensure_ascii=False),
         "recorded_at": fact.at,
     }
     unit.append.add([], [Put("cache", row)])
+
+
+def _ran(task: Task) -> bool:
+    """Whether its own code came to this end. What a person marks as completed is that step's result and no other's."""
+    return bool(task.attempts) and task.attempts[-1].status == "completed"
 
 
 # Tasks that a step runs itself
@@ -161,7 +169,7 @@ def _launch_child(unit: "Unit", parent: Run, launched: ChildRunLaunched) -> None
         name=launched.name or (f"{definition.name} #{number}" if definition.add_run_number else definition.name),
         project=definition.project,
         definition=launched.definition,
-        contents=sorted(plan.contents),
+        contents=sorted(digests(unit, definition)),
         pipeline_id=pipeline.id if pipeline.version else None,
         pipeline_version=pipeline.pipeline_version,
         number=number,

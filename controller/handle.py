@@ -15,6 +15,7 @@ from domain import run as runs
 from domain import task as tasks
 from domain.content import Content, Edit
 from domain.ids import derived, task_stream
+from domain.lifecycle import words
 from domain.pipeline import Definition
 from domain.queue import Queue
 from domain.refused import Refused, Unknown
@@ -125,6 +126,7 @@ class Controller:
             _check_version(f"task {task.name!r}", expect, task.version)
             if isinstance(command, tasks.EnqueueTask):
                 known_queue(unit, command.queue)
+            _check_step(unit, task, command)
             return _task_done(unit, _record(unit, task_id, command))
 
         return self._do(by, job, _of_stream(task_stream(task_id)))
@@ -288,6 +290,22 @@ def _record(unit: Unit, task_id: str, command: tasks.TaskCommand, *, lease: floa
     for event in tasks.decide(command, task):
         task = unit.task_event(task_id, event, lease=lease)
     return task
+
+
+def _check_step(unit: Unit, task: Task, command: tasks.TaskCommand) -> None:
+    """What a person may do to the task of a step depends on where its run stands. Raises Refused."""
+    if task.run_id is None or task.step is None:
+        return
+    run = unit.run(task.run_id)
+    status = run.step(task.step).status
+    what = f"Step {task.step!r} of run {run.name!r}"
+    if isinstance(command, tasks.EnqueueTask) and task.draft and task.status == "created":
+        if run.status == "paused":
+            raise Refused(f"Run {run.name!r} is paused: resume it first.")
+        if status != "waiting":
+            raise Refused(f"{what} is {words(status)}: its task waits for nobody any more.")
+    if isinstance(command, tasks.PublishTask) and status != "completed":
+        raise Refused(f"{what} is {words(status)}: only the task of a completed step can be published.")
 
 
 def _task_done(unit: Unit, task: Task) -> Answer:

@@ -118,7 +118,7 @@ def _create(
         name=asked.name or (f"{definition.name} #{number}" if definition.add_run_number else definition.name),
         project=project or definition.project,
         definition=digest,
-        contents=sorted(_digests(unit, definition)),
+        contents=sorted(digests(unit, definition)),
         pipeline_id=pipeline.id,
         pipeline_version=pipeline.pipeline_version,
         number=number,
@@ -133,13 +133,13 @@ def _create(
     unit.run_event(run_id, created, plan=plan)
 
 
-def _digests(unit: "Unit", definition: Definition) -> set[str]:
+def digests(unit: "Unit", definition: Definition) -> set[str]:
     """The SHA-256 of everything that a pinned definition names, pipelines in it and theirs included."""
     found = {step.content for step in definition.steps if step.content}
     if definition.host is not None and definition.host.content:
         found.add(definition.host.content)
     for digest in {step.pipeline for step in definition.steps if step.pipeline}:
-        found |= {digest, *_digests(unit, definition_from(unit.state.text(unit.append, digest)))}
+        found |= {digest, *digests(unit, definition_from(unit.state.text(unit.append, digest)))}
     return found
 
 
@@ -159,9 +159,12 @@ def _pipeline(unit: "Unit", pipeline_id: str | None) -> Pipeline:
 
 
 def _check_host(definition: Definition, asked: Submission) -> None:
-    hooked = definition.hooks or any(step.hooks for step in definition.steps)
-    if hooked and definition.host is None and asked.host is None:
+    if _hooked(definition) and definition.host is None and asked.host is None:
         raise Invalid("The pipeline has hooks but no host that could answer them: give it one.", "definition/host")
+
+
+def _hooked(definition: Definition) -> bool:
+    return bool(definition.hooks or any(step.hooks for step in definition.steps))
 
 
 def _check_queues(unit: "Unit", definition: Definition, queue: str | None, found: Templates) -> None:
@@ -193,6 +196,7 @@ def _where_queue(definition: Definition, name: str) -> str:
 def templates(unit: "Unit", definition: Definition, within: Sequence[str] = ()) -> Templates:
     """What the steps are made from. `within` are the pipelines that the definition is part of. Raises Invalid."""
     found = Templates()
+    within = within or (pipeline_id(definition.project, definition.name),)
     for number, step in enumerate(definition.steps):
         key = step.pipeline_id or step.base_task_id
         if step.task is not None or key is None or key in found.tasks or key in found.pipelines:
@@ -204,6 +208,11 @@ def templates(unit: "Unit", definition: Definition, within: Sequence[str] = ()) 
             if key in within:
                 raise Invalid(f"Step {step.name!r}: pipeline {child[0].name!r} would be a step of itself.", where)
             found.pipelines[key] = child
+            if _hooked(child[0]) and child[0].host is None:
+                said = (
+                    f"Step {step.name!r}: pipeline {child[0].name!r} has callbacks but no host that could answer them."
+                )
+                raise Invalid(said, where)
             templates(unit, child[0], (*within, key))
             _check_arguments(step, child[0], f"steps/{number}/parameter_override")
             continue

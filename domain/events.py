@@ -69,5 +69,16 @@ TYPES: Mapping[str, type] = {
     )
 }
 
-# (type, schema version it was written in): what turns its data into the next version's. Pure; none so far.
-UPCASTS: Mapping[tuple[str, int], Callable[[dict[str, Any]], dict[str, Any]]] = {}
+
+def _more_fields(data: dict[str, Any]) -> dict[str, Any]:
+    """The next version only has more fields, which are optional."""
+    return data
+
+
+# (type, schema version it was written in): what turns its data into the next version's. Pure.
+UPCASTS: Mapping[tuple[str, int], Callable[[dict[str, Any]], dict[str, Any]]] = {
+    ("TaskCreated", 1): _more_fields,  # draft
+    ("TaskEdited", 1): _more_fields,  # in the script: code, pickle
+    ("ModelAdded", 1): _more_fields,  # published, archived, parent, iteration, metadata, attempt
+    ("RunCreated", 1): _more_fields,  # cache, content, parent_run, parent_step
+}

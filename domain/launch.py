@@ -23,7 +23,7 @@ from domain.run_events import (
     StepFailed,
 )
 from domain.run_state import ADOPTION, APPROVAL, CACHE, CREATED, FACTORY, PRE, Run
-from domain.task import TaskCreated, TaskEnqueued
+from domain.task import TaskCreated, TaskEnqueued, TaskReset
 
 # An input that is what another step returned: `${step.id}.name`.
 RETURNED = re.compile(r"\$\{([^{}]*)\.id\}\.(.+)")
@@ -66,7 +66,9 @@ def _with_values(run: Run, name: str, fact: Fact, overrides: Overrides, queue: s
     if FACTORY in asked and FACTORY not in passed:
         return [hook(run, name, FACTORY, fact)]
     if definition.pipeline is not None:
-        return [_child(run, definition, overrides)]
+        # An own word on the queue, or one for the whole run, holds for the steps of the child too.
+        said = step.gates.queue or run.queue or definition.queue
+        return [_child(run, definition, overrides, _known(run, queue) if said else None)]
     _known(run, queue)
     if step.task_id is not None:
         # It has its task from an earlier attempt, or from before a pause.
@@ -86,8 +88,11 @@ def _with_values(run: Run, name: str, fact: Fact, overrides: Overrides, queue: s
 
 
 def _enqueue_unless_held(run: Run, name: str, fact: Fact, queue: str, overrides: Overrides) -> Sequence[Decided]:
-    if run.step(name).attempts:
-        return [Decided(_stream(run, name), TaskEnqueued(queue=queue), name)]
+    step, enqueue = run.step(name), Decided(_stream(run, name), TaskEnqueued(queue=queue), name)
+    if step.gates.done:
+        return [Decided(enqueue.stream, TaskReset(), name), enqueue]
+    if step.attempts:
+        return [enqueue]
     return _after_creation(run, name, fact, queue, overrides)
 
 
@@ -143,7 +148,7 @@ def _created(run: Run, definition: StepDefinition, kind: str, overrides: Overrid
     )
 
 
-def _child(run: Run, definition: StepDefinition, overrides: Overrides) -> Decided:
+def _child(run: Run, definition: StepDefinition, overrides: Overrides, queue: str | None) -> Decided:
     name = definition.name
     launched = ChildRunLaunched(
         step=name,
@@ -151,14 +156,13 @@ def _child(run: Run, definition: StepDefinition, overrides: Overrides) -> Decide
         name=definition.task_name or "",
         definition=definition.pipeline or "",
         parameters={split_parameter(path)[1]: value for path, value in overrides.parameters.items()},
-        # An own word on the queue, or one for the whole run, holds for the steps of the child too.
-        queue=run.step(name).gates.queue or run.queue or definition.queue,
+        queue=queue,
     )
     return _said(run, launched, name)
 
 
 def _cache_question(run: Run, definition: StepDefinition, content: Content) -> CacheAsked:
-    parts = caching.parts_of(content, _inputs(run, definition))
+    parts = caching.parts_of(content, {**_own_results(run, content), **_inputs(run, definition)})
     return CacheAsked(
         step=definition.name,
         key=caching.key_of(parts),
@@ -175,6 +179,18 @@ def _inputs(run: Run, definition: StepDefinition) -> Mapping[str, Any]:
         for path, value in definition.parameter_override.items()
         if (replaced := _by_content(run, value)) != value
     }
+
+
+def _own_results(run: Run, content: Content) -> Mapping[str, Any]:
+    """The same for what the run's own host has put out: `<run id>.name`."""
+    found: dict[str, Any] = {}
+    for section, entries in content.hyperparameters.items():
+        for name, parameter in entries.items():
+            task_id, dot, result = parameter.value.partition(".") if isinstance(parameter.value, str) else ("", "", "")
+            if dot and task_id == run.id and result in run.outputs.artifacts:
+                record = run.outputs.artifacts[result].record
+                found[f"{section}/{name}"] = f"artifact {record.hash or record.url}"
+    return found
 
 
 def _by_content(run: Run, value: Any) -> Any:

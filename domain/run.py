@@ -67,6 +67,8 @@ from domain.task import (
     TaskDequeued,
     TaskEdited,
     TaskEnqueued,
+    TaskRequeued,
+    TaskReset,
     TaskStarted,
     TaskStopped,
     TaskStopRequested,
@@ -129,7 +131,7 @@ def decide(run: Run, fact: Fact) -> Sequence[Decided]:
     return decided
 
 
-QUIET = (TaskCreated, TaskStarted, TaskEnqueued, TaskEdited, ArtifactAdded, ModelAdded)
+QUIET = (TaskCreated, TaskReset, TaskStarted, TaskEnqueued, TaskEdited, ArtifactAdded, ModelAdded)
 STEP_ENDS = (*ENDS, StepSkipped, StepFailed, StepSettled, StepRejected, ChildRunEnded)
 
 
@@ -147,13 +149,13 @@ def _decide(run: Run, fact: Fact) -> Sequence[Decided]:
         case RunStopRequested():
             return _halt(run, fact, f"{STOPPED}{f': {event.reason}' if event.reason else ''}")
         case RunPaused():
-            return _unqueue(run)
+            return _unqueue(run, run.plan.names)
         case RunResumed():
             return _resume(run, fact)
         case StepsReopened():
-            return _launch_ready(run, event.steps, fact) if event.launch else ()
+            return _after_reopening(run, event, fact)
         case DeadlinePassed():
-            return _halt(run, fact, run.failure)
+            return _halt(run, fact, run.too_long)
         case HostLost():
             return _replace_host(run, fact, event)
         case HostEnded():
@@ -191,7 +193,8 @@ def _after_step(run: Run, name: str, fact: Fact) -> Sequence[Decided]:
 
 def _ready(run: Run, name: str, fact: Fact) -> Sequence[Decided]:
     """Launch the step, or skip it, when its parents have ended; each of them may be the one to keep it from running."""
-    if run.step(name).status != "pending" or run.status == "paused":
+    step = run.step(name)
+    if step.status != "pending" or step.gates.waits_for or run.status == "paused":
         return ()
     for parent in run.plan.parents[name]:
         if why := _keeps_from_running(run, parent, run.step(parent)):
@@ -300,6 +303,8 @@ def _after_gate(run: Run, name: str, fact: Fact) -> Sequence[Decided]:
             return () if event.delay > 0 else _again(run, name, fact)
         case DeadlinePassed():
             return _after_deadline(run, name, event, fact)
+        case TaskRequeued() if run.status == "paused":
+            return _unqueue(run, [name])
         case _:
             return ()
 
@@ -372,8 +377,9 @@ def _after_deadline(run: Run, name: str, event: DeadlinePassed, fact: Fact) -> S
             why = f"nobody approved it within {approval.deadline or 0:g} s" if approval else "nobody approved it"
             return [of_run(run, StepFailed(step=name, reason=why, cause=fact.run_version), name)]
         case "hook" if step.gates.waits_for == "hook":
-            limit = run.plan.definition.hook_timeout
-            return _broken(run, name, f"the pipeline's host did not answer its callback within {limit:g} s", fact)
+            # It may have been the deadline of a status hook, which holds nothing.
+            held = any(hook.asked.step == name and hook.asked.kind != "status" for hook in run.hooks.values())
+            return () if held else _broken(run, name, f"callback: {run.no_answer}", fact)
         case _:
             return ()
 
@@ -389,10 +395,10 @@ def _tell(run: Run, name: str, fact: Fact) -> Sequence[Decided]:
 # Pausing, ending
 
 
-def _unqueue(run: Run) -> Sequence[Decided]:
+def _unqueue(run: Run, names: Sequence[str]) -> Sequence[Decided]:
     """Take what waits in queues out of them: it could be claimed at any moment."""
     decided: list[Decided] = []
-    for name in run.plan.names:
+    for name in names:
         step = run.step(name)
         if step.status == "queued" and step.task_id is not None:
             back_to = "failed" if step.attempts else "created"
@@ -415,8 +421,14 @@ def _resume(run: Run, fact: Fact) -> Sequence[Decided]:
     return decided or _end(run)
 
 
-def _launch_ready(run: Run, names: Sequence[str], fact: Fact) -> Sequence[Decided]:
-    return [one for name in names for one in _ready(run, name, fact)]
+def _after_reopening(run: Run, event: StepsReopened, fact: Fact) -> Sequence[Decided]:
+    """Start what is ready again; where callbacks will be asked and the host has ended, another host too."""
+    decided: list[Decided] = []
+    host = run.plan.definition.host
+    if host is not None and run.host.status not in ("queued", "running") and any(map(run.plan.hooks, event.steps)):
+        decided.append(of_run(run, HostEnqueued(queue=run.host.queue or host.queue)))
+    names = event.steps if event.launch else event.steps[1:]
+    return [*decided, *(one for name in names for one in _ready(run, name, fact))]
 
 
 def _halt(run: Run, fact: Fact, why: str) -> Sequence[Decided]:
@@ -431,6 +443,8 @@ def _halt(run: Run, fact: Fact, why: str) -> Sequence[Decided]:
 
 def _halt_step(run: Run, name: str, fact: Fact, why: str) -> Sequence[Decided]:
     step = run.step(name)
+    if step.gates.waits_for == "completion":
+        return ()  # somebody is about to say what it came to
     if step.status == "waiting" and step.gates.outcome is not None:
         status, reason = step.gates.outcome
         return [of_run(run, StepSettled(step=name, status=status, reason=reason), name)]

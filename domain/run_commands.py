@@ -145,6 +145,7 @@ def command(given: RunCommand, run: Run) -> Sequence[Decided]:
             if run.status == "running":
                 return []
             after(RUN, run.status, "start", what)
+            _need_host(run, run.plan.names)
             return [of_run(run, RunStarted())]
         case PauseRun():
             if run.status == "paused":
@@ -155,6 +156,7 @@ def command(given: RunCommand, run: Run) -> Sequence[Decided]:
         case ResumeRun():
             if run.status == "running":
                 return []
+            _not_ending(run, "resume")
             after(RUN, run.status, "resume", what)
             return [of_run(run, RunResumed(actor=given.actor, reason=given.reason))]
         case StopRun():
@@ -232,23 +234,31 @@ def _reopen(run: Run, name: str, actor: str, reason: str, *, start: bool = True)
     else:
         after(RUN, run.status, "reopen", f"run {run.name!r}")
     again = [name, *_skipped_because_of(run, name)]
+    _need_host(run, again)
     return [of_run(run, StepsReopened(steps=again, actor=actor, reason=reason, launch=start))]
 
 
+def _need_host(run: Run, names: Sequence[str]) -> None:
+    """Callbacks that nobody could answer any more would hold the run for ever."""
+    if run.plan.definition.host is None and run.host.status != "running" and any(map(run.plan.hooks, names)):
+        raise Refused(
+            f"Nobody would answer the callbacks of run {run.name!r}: the process that did is gone, and no queue is "
+            "named for another one. Run the pipeline again."
+        )
+
+
 def _skipped_because_of(run: Run, name: str) -> Sequence[str]:
-    """The steps after it that were skipped; where it brought the run down, all that this kept from running."""
-    if run.aborted_by == name or run.status in ("failed", "stopped"):
-        unfinished = {other for other in run.plan.names if run.step(other).status == "skipped"}
-        if run.aborted_by == name:
-            return [other for other in run.plan.names if other in unfinished and other != name]
-    found: dict[str, None] = {}
-    undecided = deque([name])
+    """The steps after it that were skipped, and where the run has ended, all that this kept from running."""
+    # Those that only its end kept from running: left out, the run could complete without them.
+    halted = [other for other in run.plan.names if run.step(other).halted]
+    found = dict.fromkeys(halted)
+    undecided = deque([name, *halted])
     while undecided:
         for child in run.plan.children[undecided.popleft()]:
             if run.step(child).status == "skipped" and child not in found:
                 found[child] = None
                 undecided.append(child)
-    return list(found)
+    return [other for other in found if other != name]
 
 
 def _complete(given: CompleteStep, run: Run) -> Sequence[Decided]:

@@ -4,7 +4,7 @@ The cost of one event does not depend on the size of the run: readiness is a cou
 live in a persistent map, so that an uncommitted decision is dropped by dropping a reference.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,7 +13,7 @@ from immutables import Map
 from domain.changed import replace
 from domain.content import Edit, Overrides
 from domain.ids import step_task_id
-from domain.lifecycle import STEP_ENDED, STEP_STATES
+from domain.lifecycle import RUN_ENDED, STEP_ENDED, STEP_STATES
 from domain.pipeline import STRICT, Plan
 from domain.run_events import (
     AdoptionAsked,
@@ -63,6 +63,7 @@ from domain.task import (
     TaskEnqueued,
     TaskFailed,
     TaskRequeued,
+    TaskReset,
     TaskStarted,
     TaskStopped,
     TaskStopRequested,
@@ -80,13 +81,15 @@ class Gates:
     """What only few steps have: what holds them before their task starts and after it has ended."""
 
     passed: frozenset[str] = frozenset()
-    waits_for: str = ""  # approval, hook, retry, draft, pause or "" for nothing of this kind
+    # approval, hook, retry, draft, pause; within an append also cache, adoption, completion; "" for none of them
+    waits_for: str = ""
     parameters: Mapping[str, Any] | None = None  # the overrides as its pre hook left them
     queue: str | None = None  # as its pre hook left it
     made: str | None = None  # the task that its factory made, or that it adopts
     retries: int = 0
     asked: frozenset[str] = frozenset()  # what the host was asked since the task last ended
     outcome: tuple[str, str] | None = None  # what the task ended as, while that is not yet what the step ends as
+    done: bool = False  # the task completed, whatever the step comes to: it has to be reset to run again
     timed_out: str = ""
     key: CacheAsked | None = None
     found: CacheAnswered | None = None
@@ -111,6 +114,7 @@ class Step:
     started_at: int | None = None
     ended_at: int | None = None
     run_id: str | None = None  # of the pipeline that it runs
+    halted: bool = False  # skipped only because the run was ended
     gates: Gates = Gates()
 
 
@@ -198,6 +202,14 @@ class Run:
         return self.steps.get(name, PENDING)
 
     @property
+    def no_answer(self) -> str:
+        return f"the pipeline's host did not answer within {self.plan.definition.hook_timeout:g} s"
+
+    @property
+    def too_long(self) -> str:
+        return f"it ran longer than its time limit of {self.plan.definition.time_limit or 0:g} s"
+
+    @property
     def finished(self) -> bool:
         """Whether nothing more can happen: no step is open, and no host that could add one."""
         return self.open == 0 and not (self.plan.definition.dynamic and self.host.status not in ("", "ended"))
@@ -241,9 +253,9 @@ def _evolve_run(run: Run, fact: Fact) -> Run:
         case RunEdited():
             return _edited(run, event)
         case StepsReopened():
-            return _reopened(run, event.steps)
+            return _reopened(run, event)
         case DeadlinePassed():
-            why = f"it ran longer than its time limit of {run.plan.definition.time_limit or 0:g} s"
+            why = run.too_long
             timers = _without(run.timers, ("run_time_limit", ""))
             return replace(run, timers=timers, ending=run.ending or "failed", failure=run.failure or why)
         case HostEnqueued() | HostStarted() | HostLost() | HostEnded():
@@ -310,7 +322,7 @@ def _evolve_host(run: Run, event: HostEnqueued | HostStarted | HostLost | HostEn
             )
             run = replace(run, host=replace(host, status="running", attempts=(*host.attempts, attempt)))
             # Who is asked anew has the whole time anew.
-            for hook_id in run.hooks:
+            for hook_id in run.hooks if run.status not in RUN_ENDED else ():
                 run = _hook_timer(run, hook_id, at)
             return run
         case HostLost():
@@ -332,29 +344,52 @@ def _attempt_ended(
     exit_code: int | None = None,
     began_at: int | None = None,
 ) -> tuple[Attempt, ...]:
-    if not attempts:
-        return ()
+    if not attempts or attempts[-1].status != "in_progress":
+        return attempts  # lost before: what was to follow it ended before it began
     last = replace(attempts[-1], status=status, reason=reason, ended_at=at, exit_code=exit_code, began_at=began_at)
     return (*attempts[:-1], last)
 
 
-def _reopened(run: Run, names: Sequence[str]) -> Run:
+def _reopened(run: Run, event: StepsReopened) -> Run:
+    names = event.steps
     counts = dict(run.counts)
     steps = run.steps
     for name in names:
         old = run.step(name)
-        counts[old.status] -= 1
-        counts["pending"] += 1
         kept = Step(task_id=old.task_id, attempts=old.attempts, queue=old.queue, overrides=old.overrides)
-        # Its questions are behind it; what it waited for once more is not.
-        passed = old.gates.passed if old.task_id else old.gates.passed - {CACHE}
-        steps = steps.set(name, replace(kept, gates=Gates(passed=passed, made=old.gates.made)))
+        kept = replace(kept, gates=_reopened_gates(old))
+        if name == names[0] and not event.launch:
+            kept = replace(kept, gates=replace(kept.gates, waits_for="completion"))
+        elif _is_untouched_draft(run, name, kept):
+            kept = _waiting(kept, "draft")  # as its task has done since it was made
+        counts[old.status] -= 1
+        counts[kept.status] += 1
+        steps = steps.set(name, kept)
+    if run.status in RUN_ENDED:
+        run = replace(run, status="running", reason="", ended_at=None)
     run = replace(run, steps=steps, counts=counts, open=run.open + len(names), ending=None, aborted_by=None, failure="")
-    run = replace(run, status="running", reason="", ended_at=None, blocked=_blocked(run))
-    for name, step in run.steps.items():
-        if not run.failure:
-            run = replace(run, failure=_failure(run, name, step.status, step.reason))
+    run = replace(run, blocked=_blocked(run))
+    for name in run.plan.names:  # in the order of definition: that of the map is another one in each process
+        step = run.step(name)
+        if failure := _failure(run, name, step.status, step.reason):
+            return replace(run, failure=failure)
     return run
+
+
+def _is_untouched_draft(run: Run, name: str, step: Step) -> bool:
+    asked = CREATED not in run.plan.hooks(name) or CREATED in step.gates.passed
+    made = step.task_id is not None and not step.attempts and not step.gates.done
+    return run.plan.steps[name].draft and made and asked
+
+
+def _reopened_gates(old: Step) -> Gates:
+    """What an approval, a callback said before holds still, but for the callback that may have skipped the step."""
+    gates = old.gates
+    passed = gates.passed if old.task_id else gates.passed - {CACHE}
+    if old.status == "skipped":
+        return Gates(passed=passed - {PRE, CREATED}, made=gates.made, key=gates.key, done=gates.done)
+    kept = Gates(passed=passed, made=gates.made, key=gates.key, done=gates.done)
+    return replace(kept, parameters=gates.parameters, queue=gates.queue)
 
 
 def _blocked(run: Run) -> Map[str, int]:
@@ -383,8 +418,11 @@ def _evolve_step(run: Run, name: str, fact: Fact) -> Run:
             return _task_made(run, name, _passed(made, ADOPTION))
         case TaskEnqueued():
             gates = step.gates if step.gates is _NO_GATES else replace(step.gates, waits_for="", outcome=None)
+            run = _forget_hooks(run, name)  # somebody may have enqueued a draft before its callback has answered
             queued = replace(step, status="queued", reason="", queue=event.queue, queued_at=at, gates=gates)
             return _with(run, name, queued)
+        case TaskReset():
+            return _with(run, name, replace(step, gates=replace(step.gates, done=False)))
         case TaskStarted():
             started = replace(step, status="running", reason="", attempts=event.attempt, started_at=at)
             run = _with(run, name, started)
@@ -416,7 +454,8 @@ def _evolve_step(run: Run, name: str, fact: Fact) -> Run:
                 return run
             return _with(run, name, replace(step, edits=(*step.edits, event.edit)))
         case StepSkipped():
-            return _ended(run, name, "skipped", event.reason, at)
+            halted = replace(step, halted=run.ending is not None)
+            return _ended(_with(run, name, halted), name, "skipped", event.reason, at)
         case StepFailed():
             return _ended(run, name, "failed", event.reason, at)
         case _:
@@ -427,7 +466,7 @@ _NO_GATES = PENDING.gates
 
 
 def _task_made(run: Run, name: str, step: Step) -> Run:
-    if run.plan.steps[name].draft:
+    if run.plan.steps[name].draft and step.status == "pending" and step.gates.waits_for != "completion":
         step = replace(step, status="waiting", gates=replace(step.gates, waits_for="draft"))
     return _with(run, name, step)
 
@@ -453,7 +492,7 @@ def _evolve_gates(run: Run, name: str, step: Step, fact: Fact) -> Run:
         case HookRequested():
             hooks = run.hooks.set(event.id, Hook(asked=event, at=at))
             run = replace(run, hooks=hooks)
-            if run.host.status == "running":
+            if run.host.status == "running" and run.status not in RUN_ENDED:
                 run = _hook_timer(run, event.id, at)
             if event.kind == "status":
                 return run
@@ -462,9 +501,10 @@ def _evolve_gates(run: Run, name: str, step: Step, fact: Fact) -> Run:
         case HookAnswered():
             return _answered(run, name, step, event)
         case CacheAsked():
-            return _with(run, name, _passed(replace(step, gates=replace(gates, key=event)), CACHE))
+            asked = replace(gates, key=event, passed=gates.passed | {CACHE}, waits_for="cache" if event.look else "")
+            return _with(run, name, replace(step, gates=asked))
         case CacheAnswered():
-            found = replace(gates, found=event)
+            found = replace(gates, found=event, waits_for="")
             if event.task_id is None:
                 return _with(run, name, replace(step, gates=found))
             reused = replace(
@@ -477,7 +517,7 @@ def _evolve_gates(run: Run, name: str, step: Step, fact: Fact) -> Run:
             )
             return _ended(_with(run, name, reused), name, "cached", event.reason, at)
         case AdoptionAsked():
-            return _with(run, name, replace(step, gates=replace(gates, made=event.task_id)))
+            return _with(run, name, replace(step, gates=replace(gates, made=event.task_id, waits_for="adoption")))
         case AdoptionRefused():
             return _with(run, name, _passed(replace(step, reason=event.reason), ADOPTION))
         case ChildRunLaunched():
@@ -533,7 +573,10 @@ def _deadline(run: Run, name: str, step: Step, event: DeadlinePassed) -> Run:
         timed_out = f"it ran longer than its time limit of {limit:g} s"
         return _with(run, name, replace(step, gates=replace(step.gates, timed_out=timed_out)))
     if event.kind == "hook":
-        return replace(run, hooks=_without(run.hooks, event.name))
+        hook = run.hooks.get(event.name)
+        run = replace(run, hooks=_without(run.hooks, event.name))
+        if hook is not None and hook.asked.kind == "status" and not run.failure:
+            return replace(run, failure=f"status_change_callback of step {name!r}: {run.no_answer}")
     return run
 
 
@@ -599,13 +642,13 @@ def _told(step: Step, version: int) -> Step:
 
 def _task_ended(run: Run, name: str, status: str, reason: str, at: int) -> Run:
     step = run.step(name)
-    if run.timers:
-        run = replace(run, timers=_without(run.timers, ("time_limit", name)))
+    run = _forget_timers(_forget_hooks(run, name), name)
     if step.gates.timed_out and status == "stopped":
         status, reason = "failed", step.gates.timed_out
     if step.status in STEP_ENDED or run.ending or not _settles_later(run, name, status):
         return _ended(run, name, status, reason, at)
     gates = replace(step.gates, outcome=(status, reason), asked=frozenset[str](), waits_for="hook")
+    gates = replace(gates, done=status == "completed")
     return _with(run, name, replace(step, status="waiting", reason=reason, gates=gates))
 
 
@@ -629,13 +672,7 @@ def _ended(run: Run, name: str, status: str, reason: str, at: int) -> Run:
     if step.gates is not _NO_GATES:
         step = replace(step, gates=replace(step.gates, waits_for="", outcome=None))
     run = _with(run, name, replace(step, status=status, reason=reason, ended_at=at))
-    if run.timers:
-        timers = run.timers
-        for key in (("time_limit", name), ("retry", name), ("approval", name)):
-            timers = _without(timers, key)
-        run = replace(run, timers=timers)
-    if run.hooks:
-        run = _forget_hooks(run, name)
+    run = _forget_timers(_forget_hooks(run, name), name)
     blocked = run.blocked
     for child in run.plan.children[name]:
         blocked = blocked.set(child, blocked.get(child, len(run.plan.parents[child])) - 1)
@@ -652,9 +689,17 @@ def _ended(run: Run, name: str, status: str, reason: str, at: int) -> Run:
     )
 
 
+def _forget_timers(run: Run, name: str) -> Run:
+    timers = run.timers
+    if timers:
+        for key in (("time_limit", name), ("retry", name), ("approval", name)):
+            timers = _without(timers, key)
+    return run if timers is run.timers else replace(run, timers=timers)
+
+
 def _forget_hooks(run: Run, name: str) -> Run:
-    """What gates a step that has ended need not be answered any more."""
-    for hook_id, hook in run.hooks.items():
+    """What gates the step need not be answered any more, once its task is queued or has ended."""
+    for hook_id, hook in run.hooks.items() if run.hooks else ():
         if hook.asked.step == name and hook.asked.kind != "status":
             run = replace(run, hooks=_without(run.hooks, hook_id), timers=_without(run.timers, ("hook", hook_id)))
     return run

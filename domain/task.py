@@ -366,6 +366,8 @@ def decide(command: TaskCommand, task: Task) -> Sequence[TaskEvent]:
             if task.status == "published":
                 return []
             after(TASK, task.status, "publish", f"task {task.name!r}")
+            if task.status != "completed":
+                _not_a_step(task, "publish")  # its run may want to run it again
             return [TaskPublished()]
         case ArtifactAdded() | ModelAdded():
             # A model lives on when its task is published: it is tagged, published, archived by itself.

@@ -2,9 +2,10 @@
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from itertools import groupby, pairwise
+from typing import Final, NamedTuple
 
 from sqlalchemy import func, select
 from sqlalchemy.dialects.postgresql import insert as postgresql_insert
@@ -13,12 +14,24 @@ from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from eventstore.dialects import Dialect
 from eventstore.schema import scalar
 
+# The iteration of a number that has none, such as a final accuracy: no point of any curve.
+SINGLE: Final = -(2**31)
+
 
 class Point(NamedTuple):
     title: str
     series: str
     iteration: int
     value: float | None  # None is kept for what is no finite number
+    ago: float = 0.0  # seconds that it was made before it is added
+
+
+class Sample(NamedTuple):
+    """One point of a curve, or several in one."""
+
+    iteration: int
+    value: float | None
+    at: int  # microseconds since 1970
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +65,7 @@ class Scalars:
                 "series": point.series,
                 "iteration": point.iteration,
                 "value": point.value if point.value is not None and math.isfinite(point.value) else None,
-                "reported_at": now,
+                "reported_at": now - round(point.ago * 1_000_000),
             }
             for point in points
         }
@@ -111,3 +124,42 @@ class Scalars:
         )
         with self._database.reading() as connection:
             return [(iteration, value) for iteration, value in connection.execute(wanted)]
+
+    def curves(self, task_id: str, most: int | None = None) -> dict[str, dict[str, Sequence[Sample]]]:
+        """{title: {series: samples by iteration}}, without single values.
+
+        A series of more than `most` points comes as so many windows: the mean of each, at its middle.
+        """
+        of = (scalar.c.title, scalar.c.series)
+        wanted = (
+            select(*of, scalar.c.iteration, scalar.c.value, scalar.c.reported_at)
+            .where(scalar.c.task_id == task_id, scalar.c.iteration != SINGLE)
+            .order_by(*of, scalar.c.iteration)
+        )
+        found: dict[str, dict[str, Sequence[Sample]]] = {}
+        with self._database.reading() as connection:
+            for (title, series), rows in groupby(connection.execute(wanted), lambda row: (row.title, row.series)):
+                samples = [Sample(*row[2:]) for row in rows]
+                found.setdefault(title, {})[series] = _thinned(samples, most) if most else samples
+        return found
+
+
+def _thinned(samples: Sequence[Sample], most: int) -> Sequence[Sample]:
+    if len(samples) <= most:
+        return samples
+    return [_mean(window) for window in _windows(samples, most)]
+
+
+def _windows(samples: Sequence[Sample], count: int) -> Iterator[Sequence[Sample]]:
+    edges = [number * len(samples) // count for number in range(count + 1)]
+    return (samples[start:stop] for start, stop in pairwise(edges))
+
+
+def _mean(window: Sequence[Sample]) -> Sample:
+    middle = window[len(window) // 2]
+    return middle._replace(value=_average(sample.value for sample in window))
+
+
+def _average(values: Iterable[float | None]) -> float | None:
+    numbers = [value for value in values if value is not None]
+    return math.fsum(value / len(numbers) for value in numbers) if numbers else None

@@ -6,6 +6,7 @@ from itertools import islice
 
 from sqlalchemy import Connection, Table
 
+from domain.task import TaskAdopted
 from eventstore.sql import SqlStore
 from eventstore.store import Recorded, StoreBroken
 from projections import checkpoints
@@ -52,7 +53,7 @@ def _folded(store: SqlStore, run_id: str, upto: Mapping[tuple[str, int], int], c
     desk = Desk(contents_on(connection))
     reads = frozenset[type]().union(*(one.reads for one in OF_RUNS))
     for page in _pages(store.run(run_id)):
-        entries, unreadable = decoded(page, reads)
+        entries, unreadable = decoded([*_before_adoption(store, page), *page], reads)
         for position, kind, why in unreadable:
             raise StoreBroken(f"event {position} ({kind}): {why}")
         for one in OF_RUNS:
@@ -60,6 +61,12 @@ def _folded(store: SqlStore, run_id: str, upto: Mapping[tuple[str, int], int], c
             mine = [entry for entry in entries if type(entry.event) in one.reads and entry.position <= last]
             one.fold(Page(mine), desk)
     return desk
+
+
+def _before_adoption(store: SqlStore, page: list[Recorded]) -> list[Recorded]:
+    """What had happened to the drafts that became tasks of steps: their rows began with that."""
+    adopted = [row for row in page if row.type == TaskAdopted.__name__]
+    return [before for row in adopted for before in store.stream(row.stream, limit=row.version - 1)]
 
 
 def _pages(events: Iterator[Recorded]) -> Iterator[list[Recorded]]:

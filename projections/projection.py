@@ -26,6 +26,8 @@ class Entry(NamedTuple):
     run_id: str | None
     run_version: int | None
     step: str | None
+    before: str | None  # the state that it led from: of a run's event about a step, the step's
+    after: str | None
 
 
 class Page:
@@ -78,6 +80,8 @@ def entry_of(recorded: Recorded) -> Entry:
         recorded.run_id,
         recorded.run_version,
         step.replace("\x00", "\ufffd") if step else None,
+        recorded.from_state,
+        recorded.to_state,
     )
 
 

@@ -13,6 +13,7 @@ from sqlalchemy import (
     Boolean,
     Column,
     ColumnElement,
+    Float,
     Index,
     Integer,
     MetaData,
@@ -85,7 +86,10 @@ run_row = Table(
     Column("pipeline_id", Name),
     Column("pipeline_version", Text, nullable=False),
     Column("number", BigInteger, nullable=False),
-    Column("origin", Text),
+    Column("origin", Name),
+    Column("parent_run", Name),
+    Column("parent_step", Name),
+    Column("cache", Text, nullable=False),
     Column("status", Name, nullable=False),
     Column("reason", Text, nullable=False),
     Column("parameters", Text, nullable=False),
@@ -93,6 +97,13 @@ run_row = Table(
     Column("default_queue", Text),
     Column("queues", Text, nullable=False),  # where its steps wait, as far as it is known
     Column("step_counts", Text, nullable=False),
+    Column("host_queue", Text, nullable=False),  # where its host waits or would wait; empty without one
+    Column("host_queued_at", BigInteger),  # since when its host waits there
+    Column("host_agent", Name),  # who runs its host
+    Column("host_state", Text, nullable=False),  # null before a host is asked for
+    Column("asks_created", Boolean, nullable=False),  # about each of its steps
+    Column("hooks", Text, nullable=False),  # the open ones: {id: the step that waits for the answer, or ""}
+    Column("artifacts", Text, nullable=False),  # the names of its own
     Column("created_at", BigInteger, nullable=False),
     Column("started_at", BigInteger),
     Column("ended_at", BigInteger),
@@ -120,6 +131,14 @@ step_row = Table(
     Column("queue", Name),  # until it is enqueued: as it is defined
     Column("stage", Text),
     Column("artifacts", Text, nullable=False),
+    Column("child_run", Name),  # of the pipeline that it runs
+    Column("retries", Integer, nullable=False),
+    Column("time_limit", Float),  # seconds
+    Column("timed_out", Boolean, nullable=False),
+    Column("draft", Boolean, nullable=False),  # its task is a draft that somebody enqueues
+    Column("done", Boolean, nullable=False),  # its task completed, whatever the step came to
+    Column("asks_created", Boolean, nullable=False),  # the host is asked once its task is there
+    Column("was_asked", Boolean, nullable=False),
     Column("queued_at", BigInteger),
     Column("started_at", BigInteger),
     Column("ended_at", BigInteger),
@@ -131,6 +150,26 @@ queue_row = Table(
     Column("name", Name, primary_key=True),
     Column("position", BigInteger, nullable=False),
     Column("created_at", BigInteger, nullable=False),
+    Column("paused_at", BigInteger),  # null while work is handed out from it
+    Column("paused_by", Text, nullable=False),
+    Column("pause_reason", Text, nullable=False),
+)
+
+# What was made, enqueued or submitted from inside the process of a task, which has its own place in the list of runs.
+origin_row = Table(
+    "origin_row",
+    metadata,
+    Column("id", Name, primary_key=True),  # of the task, or of the run as whose host it ran
+    Column("position", BigInteger, nullable=False),  # of the first event that named it
+)
+
+made_row = Table(
+    "made_row",
+    metadata,
+    Column("origin", Name, primary_key=True),
+    Column("id", Name, primary_key=True),
+    Column("kind", Name, nullable=False),  # task or run
+    Column("position", BigInteger, nullable=False),
 )
 
 agent_row = Table(
@@ -165,6 +204,39 @@ pipeline_row = Table(
     Column("registered_at", BigInteger, nullable=False),
 )
 
+# The task is the one that has made the model, else the first that has read it: only its words about it count.
+model_row = Table(
+    "model_row",
+    metadata,
+    Column("id", Name, primary_key=True),
+    Column("position", BigInteger, nullable=False),
+    Column("task_id", Name, nullable=False),
+    Column("kind", Name, nullable=False),
+    Column("name", Name, nullable=False),
+    Column("project", Name, nullable=False),
+    Column("url", Name, nullable=False),
+    Column("framework", Name, nullable=False),
+    Column("comment", Text, nullable=False),
+    Column("tags", Text, nullable=False),
+    Column("labels", Text, nullable=False),
+    Column("config_text", Text, nullable=False),
+    Column("config_dict", Text, nullable=False),
+    Column("metadata", Text, nullable=False),
+    Column("parent", Name),
+    Column("iteration", BigInteger),
+    Column("published", Boolean, nullable=False),
+    Column("archived", Boolean, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Column("changed_at", BigInteger, nullable=False),
+)
+
+model_tag = Table(
+    "model_tag",
+    metadata,
+    Column("tag", Name, primary_key=True),
+    Column("model_id", Name, primary_key=True),
+)
+
 # One row for each time that a task waited in a queue, and for each attempt at it.
 timeline = Table(
     "timeline",
@@ -184,7 +256,10 @@ timeline = Table(
     Column("ended_at", BigInteger),
 )
 
-JSON_COLUMNS = frozenset({"tags", "parameters", "queues", "step_counts", "parents", "artifacts"})
+JSON_COLUMNS = frozenset(
+    {"tags", "parameters", "queues", "step_counts", "parents", "artifacts", "labels", "config_dict", "metadata"}
+    | {"host_state", "hooks"}
+)
 
 # PostgreSQL refuses an index entry of more than 2,704 bytes, and people choose names: only their beginning is indexed.
 INDEXED_LETTERS = 200
@@ -199,7 +274,7 @@ def _index(name: str, *columns: ColumnElement[Any], where: ColumnElement[bool] |
     Index(name, *columns, sqlite_where=where, postgresql_where=where)
 
 
-_task, _run = task_row.c, run_row.c
+_task, _run, _model = task_row.c, run_row.c, model_row.c
 _index("task_row_newest", _task.position, _task.id)
 _index("task_row_project", beginning(_task.project), _task.position)
 _index("task_row_name", beginning(_task.name), _task.position)
@@ -214,9 +289,21 @@ _index("run_row_project", beginning(_run.project), _run.position)
 _index("run_row_name", beginning(_run.name), _run.position)
 _index("run_row_status", _run.status, _run.position)
 _index("run_row_pipeline", _run.pipeline_id, _run.position)
+_index("run_row_parent", _run.parent_run, _run.position, where=_run.parent_run.is_not(None))
+_index("run_row_origin", _run.origin, _run.position, where=_run.origin.is_not(None))
+_index("run_row_host_queued", _run.host_queue, _run.host_queued_at, where=_run.host_queued_at.is_not(None))
+_index("run_row_host_held", _run.host_agent, where=_run.host_agent.is_not(None))
 _index("run_tag_run", run_tag.c.run_id)
 _index("step_row_run", step_row.c.run_id, step_row.c.number)
+_index("origin_row_newest", origin_row.c.position, origin_row.c.id)
+_index("made_row_oldest", made_row.c.origin, made_row.c.position)
 _index("pipeline_row_newest", pipeline_row.c.position, pipeline_row.c.id)
+_index("model_row_newest", _model.position, _model.id)
+_index("model_row_task", _model.task_id)
+_index("model_row_project", beginning(_model.project), _model.position)
+_index("model_row_name", beginning(_model.name), _model.position)
+_index("model_row_url", beginning(_model.url), _model.position)
+_index("model_tag_model", model_tag.c.model_id)
 _index("timeline_run", timeline.c.run_id, timeline.c.started_at, where=timeline.c.run_id.is_not(None))
 
 

@@ -10,6 +10,7 @@ from sqlalchemy import Table
 from domain.task import (
     ArtifactAdded,
     ModelAdded,
+    TaskAdopted,
     TaskCompleted,
     TaskCreated,
     TaskDequeued,
@@ -30,6 +31,7 @@ from projections.tables import key_of, task_row, task_tag
 
 KINDS = (
     TaskCreated,
+    TaskAdopted,
     TaskEdited,
     TaskEnqueued,
     TaskDequeued,
@@ -57,19 +59,21 @@ _tagged = msgspec.json.Decoder(_Tagged)
 
 class Tasks:
     name = "tasks"
-    version = 1
+    version = 2
     tables: Sequence[Table] = (task_row, task_tag)
     reads = frozenset[type](KINDS)
 
     def fold(self, page: Page, desk: Desk) -> None:
         known = begun_before(page.entries, KINDS)
         rows = desk.load(task_row.c.id, known)
-        retagged = {entry.id for entry in page.entries if isinstance(entry.event, TaskEdited) and _retags(entry.event)}
+        retagged = {entry.id for entry in page.entries if _retags(entry.event)}
         tags = desk.load(task_tag.c.task_id, known & retagged)
         contents = desk.contents(
-            {entry.event.content for entry in page.entries if isinstance(entry.event, TaskCreated)}
+            {entry.event.content for entry in page.entries if isinstance(entry.event, TaskCreated | TaskAdopted)}
         )
         for entry in page:
+            if entry.id == entry.run_id:
+                continue  # what the run itself puts out
             if isinstance(entry.event, TaskCreated):
                 row = _created(entry, entry.event, contents)
                 rows.put(row)
@@ -81,6 +85,8 @@ class Tasks:
             row["version"] = entry.version
             if isinstance(entry.event, TaskEdited):
                 _edit(row, entry.event, tags)
+            elif isinstance(entry.event, TaskAdopted):
+                _adopt(row, entry.event, contents, tags)
             else:
                 _evolve(row, entry.event, entry.at)
 
@@ -91,9 +97,6 @@ def _tags_in(content: str) -> list[str]:
 
 
 def _created(entry: Entry, event: TaskCreated, contents: Mapping[str, str]) -> Row:
-    tags = _tags_in(contents[event.content])
-    if event.overrides is not None and "tags" in event.overrides.task:
-        tags = _as_tags(event.overrides.task["tags"])
     return {
         "id": entry.id,
         "position": entry.position,
@@ -109,12 +112,18 @@ def _created(entry: Entry, event: TaskCreated, contents: Mapping[str, str]) -> R
         "queue": None,
         "attempt": 0,
         "agent_id": None,
-        "tags": encode(tags),
+        "tags": encode(_tags_of(event, contents)),
         "created_at": entry.at,
         "queued_at": None,
         "started_at": None,
         "ended_at": None,
     }
+
+
+def _tags_of(event: TaskCreated | TaskAdopted, contents: Mapping[str, str]) -> list[str]:
+    if event.overrides is not None and "tags" in event.overrides.task:
+        return _as_tags(event.overrides.task["tags"])
+    return _tags_in(contents[event.content])
 
 
 def _as_tags(value: Any) -> list[str]:
@@ -123,8 +132,17 @@ def _as_tags(value: Any) -> list[str]:
     return [one if isinstance(one, str) else encode(one) for one in values]
 
 
-def _retags(event: TaskEdited) -> bool:
-    return event.edit is not None and event.edit.tags is not None
+def _retags(event: object) -> bool:
+    if isinstance(event, TaskEdited):
+        return event.edit is not None and event.edit.tags is not None
+    return isinstance(event, TaskAdopted)
+
+
+def _adopt(row: Row, event: TaskAdopted, contents: Mapping[str, str], tags: Sheet) -> None:
+    """A draft has become the task of a step."""
+    row.update(name=event.name, project=event.project, type=event.type, status="created")
+    row.update(parent=event.parent, run_id=event.run_id, step=event.step)
+    _retag(row, _tags_of(event, contents), tags)
 
 
 def _edit(row: Row, event: TaskEdited, tags: Sheet) -> None:
@@ -137,8 +155,12 @@ def _edit(row: Row, event: TaskEdited, tags: Sheet) -> None:
     if event.edit.type is not None:
         row["type"] = event.edit.type
     if event.edit.tags is not None:
-        _index_tags(tags, row["id"], msgspec.json.decode(row["tags"]), event.edit.tags)
-        row["tags"] = encode(event.edit.tags)
+        _retag(row, event.edit.tags, tags)
+
+
+def _retag(row: Row, new: Sequence[str], tags: Sheet) -> None:
+    _index_tags(tags, row["id"], msgspec.json.decode(row["tags"]), new)
+    row["tags"] = encode(new)
 
 
 def _index_tags(tags: Sheet, task_id: str, old: Sequence[str], new: Sequence[str]) -> None:

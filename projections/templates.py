@@ -1,9 +1,9 @@
-"""Which task is meant by a template's name."""
+"""Which task or pipeline is meant by a template's name."""
 
 from sqlalchemy import Connection, and_, literal, select
 
 from eventstore.schema import event
-from projections.tables import INDEXED_LETTERS, beginning, task_row
+from projections.tables import INDEXED_LETTERS, beginning, pipeline_row, task_row
 
 
 def template(connection: Connection, project: str | None, name: str) -> str | None:
@@ -28,3 +28,12 @@ def template(connection: Connection, project: str | None, name: str) -> str | No
 
 def _as_in_rows(text: str) -> str:
     return text.replace("\x00", "\ufffd")
+
+
+def pipeline(connection: Connection, project: str | None, name: str) -> str | None:
+    """The id of the pipeline of this name that was registered last; None when there is none."""
+    known, name = pipeline_row.c, _as_in_rows(name)
+    query = select(known.id).where(known.name == name).order_by(known.registered_at.desc(), known.id).limit(1)
+    if project is not None:
+        query = query.where(known.project == _as_in_rows(project))
+    return connection.execute(query).scalar()

@@ -12,7 +12,7 @@ from api.asking import WAIT_FOR_PROJECTION, CaughtUp, Wired
 from api.documented import problems
 from api.exchanging import exchanged
 from api.paging import Cursor, Limit, Page, page, with_times
-from api.views import task_view
+from api.views import run_as_task, task_view
 from api.wire import JsonResponse, position_text
 from controller.exchange import Claim, Exchanged, Held, Receipt, Stop
 from domain.refused import Invalid, Unknown
@@ -120,15 +120,16 @@ def _view(row: dict[str, Any]) -> dict[str, Any]:
 
 
 def _claim_view(claim: Claim) -> dict[str, Any]:
-    return {
-        "task_id": claim.task.id,
-        "attempt": claim.attempt,
-        "queue": claim.task.queue,
-        "run_id": claim.task.run_id,
-        "step": claim.task.step,
-        "lease": claim.lease,
-        "task": task_view(claim.task, claim.content),
-    }
+    shown: dict[str, Any]
+    if claim.task is None:
+        # The host of a run: the run is the task that is run.
+        assert claim.run is not None
+        shown = {"queue": claim.run.host.queue or None, "run_id": claim.run.id, "step": None}
+        shown["task"] = run_as_task(claim.run, claim.content)
+    else:
+        shown = {"queue": claim.task.queue, "run_id": claim.task.run_id, "step": claim.task.step}
+        shown["task"] = task_view(claim.task, claim.content)
+    return {"task_id": shown["task"]["id"], "attempt": claim.attempt, "lease": claim.lease, **shown}
 
 
 def _held(held: Sequence[agent_bodies.Held]) -> list[Held]:

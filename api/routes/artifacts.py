@@ -1,17 +1,22 @@
 """What tasks bring forth: artifacts and models, named on the task once their bytes are stored."""
 
+from collections.abc import Sequence
+
 from fastapi import APIRouter, Response
 
 from api import bodies, shapes
 from api.addresses import TaskId
 from api.asking import Asking, Expected, Wired, said
+from api.controllers import asked_of, task_of
 from api.documented import problems
 from api.paging import Page, page
 from api.routes.tasks import COMMAND, present_view
 from api.services import Services
 from api.views import artifact_view, model_view
 from api.wire import JsonResponse
+from controller.handle import Answer, By
 from domain.refused import Invalid
+from domain.task import ArtifactAdded, ModelAdded
 
 router = APIRouter(tags=["tasks"])
 
@@ -38,9 +43,8 @@ def add_artifact(
     task_id: TaskId, body: bodies.AddArtifact, services: Wired, asking: Asking, expect: Expected
 ) -> Response:
     """Its bytes are stored already: as a blob, or elsewhere. One of the same name takes the older one's place."""
-    command = body.added(_size_of_blob(services, body.sha256))
-    answer = services.controller.task(task_id, command, asking, expect=expect)
-    artifact = services.reader.task(task_id, upto=answer.version).artifacts[body.name]
+    answer = _add(services, task_id, body.added(size_of_blob(services, body.sha256)), asking, expect)
+    artifact = task_of(services.reader, task_id, answer.version).artifacts[body.name]
     response = JsonResponse(artifact_view(artifact), 201)
     said(response, answer)
     return response
@@ -50,14 +54,39 @@ def add_artifact(
     "/tasks/{task_id}/models", status_code=201, response_model=shapes.Model, summary="Add a model", responses=COMMAND
 )
 def add_model(task_id: TaskId, body: bodies.AddModel, services: Wired, asking: Asking, expect: Expected) -> Response:
-    """A model that the task reads (`input`) or has made (`output`); its bytes are stored elsewhere."""
-    answer = services.controller.task(task_id, body.added(), asking, expect=expect)
-    response = JsonResponse(model_view(services.reader.task(task_id, upto=answer.version).models[-1]), 201)
+    """A model that the task reads (`input`) or has made (`output`); its bytes are stored elsewhere.
+
+    One of the same id takes the older one's place: that is how a model is changed, published and archived.
+    """
+    command = body.added(task_of(services.reader, task_id).project)
+    answer = _add(services, task_id, command, asking, expect)
+    models = task_of(services.reader, task_id, answer.version).models
+    # Without an id it is new, and new ones come last; a repeat of the request finds it there too.
+    model = models[-1] if body.id is None else _named(models, body.id, body.kind)
+    response = JsonResponse(model_view(model), 201)
     said(response, answer)
     return response
 
 
-def _size_of_blob(services: Services, sha256: str | None) -> int | None:
+def _add(
+    services: Services, task_id: str, command: ArtifactAdded | ModelAdded, asking: By, expect: int | None
+) -> Answer:
+    """To the task, or to the run of this id."""
+    controller = services.controller
+    return asked_of(
+        services,
+        task_id,
+        lambda: controller.task(task_id, command, asking, expect=expect),
+        lambda: controller.run(task_id, command, asking, expect=expect),
+    )
+
+
+def _named(models: Sequence[ModelAdded], identifier: str, kind: str) -> ModelAdded:
+    return next(model for model in models if (model.id, model.kind) == (identifier, kind))
+
+
+def size_of_blob(services: Services, sha256: str | None) -> int | None:
+    """In bytes; None when there is no blob to have a size. Raises Invalid when it is not stored."""
     if sha256 is None:
         return None
     try:

@@ -1,7 +1,7 @@
 """Bytes under their own SHA-256: streamed in, streamed out, never opened."""
 
 import re
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from typing import IO, Annotated, Any
 
 from fastapi import APIRouter, Header, Request, Response
@@ -26,6 +26,12 @@ _LENGTH: dict[str, Any] = {
     "Content-Length": {"description": "In bytes.", "schema": {"type": "integer"}},
     "ETag": {"description": "The SHA-256 in quotes.", "schema": {"type": "string"}},
 }
+STREAMED: dict[int | str, dict[str, Any]] = {
+    200: {"description": "All of it.", "headers": _LENGTH, "content": _BYTES},
+    206: {"description": "The bytes that Range asks for.", "headers": _LENGTH, "content": _BYTES},
+    **problems(404, 416),
+}
+Range = Annotated[str | None, Header(description="One range of bytes; several, or what is no range, is all.")]
 
 
 @router.put(
@@ -64,33 +70,21 @@ def head_blob(sha256: Sha256, services: Wired) -> Response:
     return Response(headers={**_headers(sha256), "Content-Length": str(_size(services, sha256))})
 
 
-@router.get(
-    "/blobs/{sha256}",
-    response_class=Response,
-    summary="Read a blob",
-    responses={
-        200: {"description": "All of it.", "headers": _LENGTH, "content": _BYTES},
-        206: {"description": "The bytes that Range asks for.", "headers": _LENGTH, "content": _BYTES},
-        **problems(404, 416),
-    },
-)
-def get_blob(
-    sha256: Sha256,
-    services: Wired,
-    range: Annotated[
-        str | None, Header(description="One range of bytes; several, or what is no range, is all.")
-    ] = None,
-) -> Response:
+@router.get("/blobs/{sha256}", response_class=Response, summary="Read a blob", responses=STREAMED)
+def get_blob(sha256: Sha256, services: Wired, range: Range = None) -> Response:
+    return streamed(services, sha256, range, _headers(sha256))
+
+
+def streamed(services: Services, sha256: str, range: str | None, headers: Mapping[str, str]) -> Response:
+    """The blob, or the part of it that the Range header asks for. Raises Unknown, and Problem for no such range."""
     size = _size(services, sha256)
     wanted = _wanted(range, size)
     start, stop = wanted or (0, size)
-    headers = {**_headers(sha256), "Content-Length": str(stop - start)}
+    told = {"Content-Type": "application/octet-stream", **headers, "Content-Length": str(stop - start)}
     if wanted:
-        headers["Content-Range"] = f"bytes {start}-{stop - 1}/{size}"
+        told["Content-Range"] = f"bytes {start}-{stop - 1}/{size}"
     file = services.blobs.path(sha256).open("rb")
-    return StreamingResponse(
-        _pieces(file, start, stop), 206 if wanted else 200, headers=headers, media_type="application/octet-stream"
-    )
+    return StreamingResponse(_pieces(file, start, stop), 206 if wanted else 200, headers=told)
 
 
 def _size(services: Services, sha256: str) -> int:

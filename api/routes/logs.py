@@ -15,6 +15,7 @@ from starlette.concurrency import run_in_threadpool
 from api import shapes
 from api.addresses import TaskId
 from api.asking import Wired
+from api.controllers import task_of
 from api.documented import problems
 from api.live import EVENT_STREAM, HEADERS, PING, PING_EVERY, Bells, sse, wants_events
 from api.services import Services
@@ -71,7 +72,7 @@ async def append_log(
     data = await request.body()
 
     def append() -> int:
-        _attempt_of(services.reader.task(task_id), attempt)
+        _attempt_of(task_of(services.reader, task_id), attempt)
         return services.logs.append(task_id, attempt, offset, data)
 
     reached = await run_in_threadpool(append)
@@ -95,9 +96,10 @@ async def read_log(
     limit: Annotated[int, Query(ge=1, le=MOST, description="Bytes at most; not for events.")] = PIECE,
     accept: Annotated[str | None, Header()] = None,
     last_event_id: Annotated[str | None, Header(description="Goes on behind that event.")] = None,
+    tail: Annotated[int | None, Query(ge=1, le=MOST, description="The last so many bytes; not for events.")] = None,
 ) -> Response:
     """Raw bytes; with `Accept: text/event-stream` live: `id` is the next offset, the event `end` comes with the end."""
-    task = await run_in_threadpool(services.reader.task, task_id)
+    task = await run_in_threadpool(task_of, services.reader, task_id)
     if attempt is not None:
         _attempt_of(task, attempt)
     if wants_events(accept):
@@ -106,6 +108,8 @@ async def read_log(
         followed = _follow(services, request.app.state.waiting, request.app.state.bells, task_id, attempt, offset)
         return StreamingResponse(followed, media_type=EVENT_STREAM, headers=HEADERS)
     number = attempt or task.attempt
+    if tail is not None and number:
+        offset, limit = max(await run_in_threadpool(services.logs.size, task_id, number) - tail, 0), tail
     data = await run_in_threadpool(services.logs.read, task_id, number, offset, limit) if number else b""
     headers = {"Foldline-Next-Offset": str(offset + len(data))}
     return Response(data, media_type="text/plain; charset=utf-8", headers=headers)
@@ -118,7 +122,7 @@ async def _follow(
         if attempt is None:
             async for piece in _until_it_starts(services, waiting, task_id):
                 yield piece
-        task = await run_in_threadpool(services.reader.task, task_id)
+        task = await run_in_threadpool(task_of, services.reader, task_id)
         number = attempt or task.attempt
         if not number:
             yield sse("{}", id=str(offset), event="end")
@@ -137,7 +141,7 @@ async def _until_it_starts(services: Services, waiting: Waiting, task_id: str) -
     said_at = time.monotonic()
     with waiting.following() as waiter:
         while not waiter.ended:
-            task = await run_in_threadpool(services.reader.task, task_id)
+            task = await run_in_threadpool(task_of, services.reader, task_id)
             if task.attempt or task.status in TASK_ENDED:
                 return
             if time.monotonic() - said_at >= PING_EVERY:
@@ -173,7 +177,7 @@ async def _pieces(services: Services, waiter: Waiter, task_id: str, attempt: int
 
 
 def _is_over(services: Services, task_id: str, attempt: int) -> bool:
-    return _attempt_of(services.reader.task(task_id), attempt).status != "in_progress"
+    return _attempt_of(task_of(services.reader, task_id), attempt).status != "in_progress"
 
 
 def _attempt_of(task: Task, number: int) -> Attempt:

@@ -1,20 +1,24 @@
 """Queues: where tasks wait for an agent that listens."""
 
+from collections.abc import Mapping
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from api.asking import WAIT_FOR_PROJECTION, Asking, CaughtUp, Wired
-from api.bodies import Body, PrintableName
+from api.bodies import Body, PrintableName, Reason
 from api.documented import problems
 from api.paging import Cursor, Limit, Page, page, with_times
 from api.services import Services
-from api.wire import JsonResponse, position_text
+from api.wire import JsonResponse, position_text, time_text
+from controller.handle import Answer
 from domain.refused import Unknown
 from projections import queries
 
 router = APIRouter(tags=["queues"])
+
+QueueName = Annotated[str, Path(description="It may hold slashes.", examples=["default"])]
 
 
 class CreateQueue(Body):
@@ -23,12 +27,19 @@ class CreateQueue(Body):
     name: PrintableName = Field(max_length=200)
 
 
+class Paused(BaseModel):
+    actor: str
+    reason: str
+    since: str
+
+
 class Queue(BaseModel):
     name: str
     created_at: str
-    length: int = Field(description="How many tasks wait in it.")
+    length: int = Field(description="How many tasks, and hosts of runs, wait in it.")
     agents: list[str] = Field(description="The names of the agents that listen to it now.")
     oldest_enqueued_at: str | None = Field(description="Since when the oldest of them waits.")
+    paused: Paused | None = Field(description="Null while work is handed out from it.")
 
 
 @router.post(
@@ -51,13 +62,35 @@ def list_queues(services: Wired, _: CaughtUp, limit: Limit = 50, cursor: Cursor 
         rows = sorted(queries.queues(connection), key=lambda row: row["name"])  # not by the database's language
     left = [row for row in rows if cursor is None or row["name"] > cursor]
     more = len(left) > limit
-    return JsonResponse(page([with_times(row) for row in left[:limit]], left[limit - 1]["name"] if more else None))
+    return JsonResponse(page([_view(row) for row in left[:limit]], left[limit - 1]["name"] if more else None))
 
 
 @router.get("/queues/{name:path}", response_model=Queue, summary="Show a queue", responses=problems(404))
-def get_queue(name: Annotated[str, Path(examples=["default"])], services: Wired) -> Response:
-    """Its name may hold slashes."""
+def get_queue(name: QueueName, services: Wired) -> Response:
     return JsonResponse(_present(services, name))
+
+
+@router.post(
+    "/queues/{name:path}/pause", response_model=Queue, summary="Pause a queue", responses=problems(400, 404, 413, 422)
+)
+def pause_queue(name: QueueName, services: Wired, asking: Asking, body: Reason | None = None) -> Response:
+    """Nothing is handed out from it until it is resumed; what runs goes on."""
+    return _told(services, services.controller.pause_queue(name, body.reason if body else "", asking))
+
+
+@router.post(
+    "/queues/{name:path}/resume",
+    response_model=Queue,
+    summary="Resume a queue",
+    responses=problems(400, 404, 413, 422),
+)
+def resume_queue(name: QueueName, services: Wired, asking: Asking, body: Reason | None = None) -> Response:
+    return _told(services, services.controller.resume_queue(name, body.reason if body else "", asking))
+
+
+def _told(services: Services, answer: Answer) -> Response:
+    headers = {"Foldline-Position": position_text(answer.position)}
+    return JsonResponse(_present(services, answer.id), headers=headers)
 
 
 def _present(services: Services, name: str) -> dict[str, Any]:
@@ -67,4 +100,9 @@ def _present(services: Services, name: str) -> dict[str, Any]:
         rows = queries.queues(connection, name)
     if not rows:
         raise Unknown(f"There is no queue {name!r}: create it first.")
-    return with_times(rows[0])
+    return _view(rows[0])
+
+
+def _view(row: Mapping[str, Any]) -> dict[str, Any]:
+    paused = row["paused"]
+    return {**with_times(row), "paused": paused and {**paused, "since": time_text(paused["since"])}}

@@ -1,30 +1,35 @@
 """Runs: submitted, listed, told what to do; and looked at as they are or were."""
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import msgspec
-from fastapi import APIRouter, Header, Response
+from fastapi import APIRouter, Header, Query, Request, Response
 
 from api import run_bodies, run_shapes
 from api.addresses import RunId
-from api.asking import Asking, CaughtUp, Expected, Wired, new_id, said
-from api.at import At, version_at
-from api.bodies import Nothing
+from api.asking import WAIT_FOR_PROJECTION, Asking, CaughtUp, Expected, Wired, new_id, said
+from api.at import At
+from api.awaiting import LONGEST_WAIT, awaited
+from api.bodies import Nothing, Reason
 from api.documented import problems
-from api.listening import heard_queues, warnings
-from api.paging import ANY_OF, Cursor, Limit, Page, page, with_times
+from api.listening import listening
+from api.paging import ANY_OF, Cursor, Limit, Page, page
+from api.run_reading import Trees, shown
+from api.run_views import run_row_view, run_view
 from api.services import Services
 from api.templates import resolved_once
-from api.views import run_view, step_view
 from api.wire import JsonResponse, etag
-from controller.handle import Answer, Submission
+from controller.handle import Answer, By, Submission
 from domain import run as runs
 from domain.pipeline import Definition
 from domain.refused import Invalid, Unknown
-from domain.run import Run
 from projections import queries
 
 router = APIRouter(tags=["runs"])
+
+COMMAND = problems(400, 404, 409, 412, 413, 422)
+After = Annotated[int | None, Query(ge=0, le=2**31 - 1, description="A run version: wait until the run is past it.")]
+Wait = Annotated[float, Query(ge=0, le=LONGEST_WAIT, allow_inf_nan=False, description="Seconds to wait at most.")]
 
 
 @router.post(
@@ -47,14 +52,36 @@ def submit_run(body: run_bodies.SubmitRun, services: Wired, asking: Asking) -> R
         queue=body.queue,
         tags=body.tags,
         origin=body.origin,
+        cache=body.cache,
+        host=None if body.host is None else body.host.held(),
     )
     try:
         answer = services.controller.submit_run(new_id(), submission, asking)
     except Unknown as unknown:
         raise Invalid(str(unknown), "pipeline_id") from None
-    response = _as_of(services, answer, 201)
-    response.headers["Location"] = f"/api/v1/runs/{answer.id}"
-    return response
+    return _made(services, answer)
+
+
+@router.post(
+    "/runs/{run_id}/clone",
+    status_code=201,
+    response_model=run_shapes.Run,
+    summary="Clone a run",
+    responses=problems(400, 404, 413, 422),
+)
+def clone_run(run_id: RunId, body: run_bodies.CloneRun, services: Wired, asking: Asking) -> Response:
+    """A draft of the same definition, as it was pinned."""
+    answer = services.controller.clone_run(
+        new_id(),
+        run_id,
+        asking,
+        name=body.name,
+        parameters=body.parameters,
+        project=body.project,
+        comment=body.comment,
+        origin=body.origin,
+    )
+    return _made(services, answer)
 
 
 @router.get("/runs", response_model=Page[run_shapes.Run], summary="List runs, newest first", responses=problems(422))
@@ -66,6 +93,11 @@ def list_runs(
     project: str | None = None,
     name: str | None = None,
     pipeline_id: str | None = None,
+    kind: Annotated[
+        Literal["pipeline", "custom"] | None, Query(description="Custom: tasks whose processes made others.")
+    ] = None,
+    parent: Annotated[str | None, Query(description="The run that they are steps of.")] = None,
+    origin: Annotated[str | None, Query(description="The task from inside whose process they were made.")] = None,
     limit: Limit = 50,
     cursor: Cursor = None,
 ) -> Response:
@@ -77,10 +109,14 @@ def list_runs(
             name=name,
             tags=tag,
             pipeline_id=pipeline_id,
+            kind=kind,
+            parent=parent,
+            origin=origin,
             limit=limit,
             cursor=cursor,
         )
-    return JsonResponse(page([with_times(row) for row in rows], following))
+    seen = listening(services)
+    return JsonResponse(page([run_row_view(row, seen) for row in rows], following))
 
 
 @router.get(
@@ -89,36 +125,40 @@ def list_runs(
     summary="Show a run",
     responses={304: {"description": "It is as If-None-Match says."}, **problems(404, 422)},
 )
-def get_run(
-    run_id: RunId, services: Wired, at: At = None, if_none_match: Annotated[str | None, Header()] = None
+async def get_run(
+    request: Request,
+    run_id: RunId,
+    services: Wired,
+    at: At = None,
+    after: After = None,
+    wait: Wait = 0.0,
+    if_none_match: Annotated[str | None, Header()] = None,
 ) -> Response:
-    """As of now, or as it was."""
-    run = _run(services, run_id, at)
-    said_now = [] if at is not None else warnings(run, heard_queues(services))
-    headers = {"ETag": etag(run.version)}
-    # Agents come and go without a new version of the run: who would be warned must not be told that nothing changed.
-    if not said_now and if_none_match is not None and _names(if_none_match, run.version):
+    """As of now, or as it was. With `after` and `wait` it answers once there is something new."""
+    if at is not None and after is not None:
+        raise Invalid("Nothing new comes to a past moment: give at or after, not both.", "after")
+
+    def look() -> tuple[dict[str, Any], bool]:
+        found = shown(services, run_id, at)
+        return found, after is None or found["version"] > after
+
+    run = await awaited(request, look, wait)
+    headers = {"ETag": etag(run["version"])}
+    if if_none_match is not None and _names(if_none_match, run["version"]) and not _depends_on_others(run):
         return Response(status_code=304, headers=headers)
-    return JsonResponse(run_view(run, said_now), headers=headers)
+    return JsonResponse(run, headers=headers)
 
 
 @router.get(
-    "/runs/{run_id}/steps",
-    response_model=Page[run_shapes.Step],
-    summary="List a run's steps in the order of definition",
-    responses=problems(404, 422),
+    "/runs/{run_id}/tree",
+    response_model=run_shapes.Tree,
+    summary="Show a run with all that it is made of",
+    responses=problems(404),
 )
-def list_steps(run_id: RunId, services: Wired, at: At = None, limit: Limit = 50, cursor: Cursor = None) -> Response:
-    """As they are now, or as they were."""
-    run = _run(services, run_id, at)
-    heard = heard_queues(services)
-    steps = run.plan.definition.steps
-    start = _index(cursor)
-    shown = [
-        step_view(run, step.name, None if at is not None else lambda queue: queue not in heard)
-        for step in steps[start : start + limit]
-    ]
-    return JsonResponse(page(shown, str(start + limit) if start + limit < len(steps) else None))
+def get_run_tree(run_id: RunId, services: Wired) -> Response:
+    """Its steps, the runs that some of them are, and what was made from inside its processes; nested."""
+    services.projections.wait_for(services.store.head(), WAIT_FOR_PROJECTION)
+    return JsonResponse(Trees(services).tree(run_id))
 
 
 @router.get(
@@ -132,58 +172,72 @@ def get_run_definition(run_id: RunId, services: Wired) -> Response:
     return JsonResponse(definition_view(services.reader.run(run_id).plan.definition))
 
 
-@router.post(
-    "/runs/{run_id}/start",
-    response_model=run_shapes.Run,
-    summary="Start a draft",
-    responses=problems(400, 404, 409, 412, 413, 422),
-)
+@router.patch("/runs/{run_id}", response_model=run_shapes.Run, summary="Edit a run", responses=COMMAND)
+def edit_run(run_id: RunId, body: run_bodies.EditRun, services: Wired, asking: Asking, expect: Expected) -> Response:
+    """What people call it and say about it, whatever its state."""
+    return _tell(services, run_id, body.edited(), asking, expect)
+
+
+@router.post("/runs/{run_id}/start", response_model=run_shapes.Run, summary="Start a draft", responses=COMMAND)
 def start_run(
     run_id: RunId, services: Wired, asking: Asking, expect: Expected, body: Nothing | None = None
 ) -> Response:
-    return _as_of(services, services.controller.run(run_id, runs.StartRun(), asking, expect=expect))
+    return _tell(services, run_id, runs.StartRun(), asking, expect)
 
 
-@router.post(
-    "/runs/{run_id}/stop",
-    response_model=run_shapes.Run,
-    summary="Stop a run",
-    responses=problems(400, 404, 409, 412, 413, 422),
-)
+@router.post("/runs/{run_id}/pause", response_model=run_shapes.Run, summary="Pause a run", responses=COMMAND)
+def pause_run(run_id: RunId, services: Wired, asking: Asking, expect: Expected, body: Reason | None = None) -> Response:
+    """No step starts until it is resumed; what runs goes on."""
+    command = runs.PauseRun(actor=asking.actor, reason=body.reason if body else "")
+    return _tell(services, run_id, command, asking, expect)
+
+
+@router.post("/runs/{run_id}/resume", response_model=run_shapes.Run, summary="Resume a run", responses=COMMAND)
+def resume_run(
+    run_id: RunId, services: Wired, asking: Asking, expect: Expected, body: Reason | None = None
+) -> Response:
+    command = runs.ResumeRun(actor=asking.actor, reason=body.reason if body else "")
+    return _tell(services, run_id, command, asking, expect)
+
+
+@router.post("/runs/{run_id}/stop", response_model=run_shapes.Run, summary="Stop a run", responses=COMMAND)
 def stop_run(
     run_id: RunId, services: Wired, asking: Asking, expect: Expected, body: run_bodies.StopRun | None = None
 ) -> Response:
     """What waits is skipped; what runs is asked to stop and may save its work. The run ends when its last step has."""
     asked = body or run_bodies.StopRun()
     command = runs.StopRun(reason=asked.reason or f"stop requested by {asking.actor}", outcome=asked.outcome)
-    return _as_of(services, services.controller.run(run_id, command, asking, expect=expect))
+    return _tell(services, run_id, command, asking, expect)
 
 
 def definition_view(definition: Definition) -> dict[str, Any]:
     return msgspec.to_builtins(definition)
 
 
-def _run(services: Services, run_id: str, at: str | None) -> Run:
-    version = None if at is None else version_at(services.reader, services.store, run_id, at)
-    return services.reader.run(run_id, at=version)
+def _tell(services: Services, run_id: str, command: runs.RunCommand, asking: By, expect: int | None) -> Response:
+    return _as_of(services, services.controller.run(run_id, command, asking, expect=expect))
+
+
+def _made(services: Services, answer: Answer) -> Response:
+    response = _as_of(services, answer, 201)
+    response.headers["Location"] = f"/api/v1/runs/{answer.id}"
+    return response
 
 
 def _as_of(services: Services, answer: Answer, status: int = 200) -> Response:
     """The run as the command left it: a repeat of the command gets the same answer, whatever has happened since."""
     run = services.reader.run(answer.id, at=answer.version)
-    response = JsonResponse(run_view(run, warnings(run, heard_queues(services))), status)
+    response = JsonResponse(run_view(run, listening(services)), status)
     said(response, answer)
     return response
+
+
+def _depends_on_others(run: dict[str, Any]) -> bool:
+    """Whether it may look otherwise without a new version: agents come and go, queues are paused, tasks go on."""
+    waits = run["waiting_for"]
+    return bool(run["kind"] == "custom" or run["warnings"] or (waits and waits["kind"] == "host"))
 
 
 def _names(if_none_match: str, version: int) -> bool:
     tags = [tag.strip().removeprefix("W/") for tag in if_none_match.split(",")]
     return "*" in tags or etag(version) in tags
-
-
-def _index(cursor: str | None) -> int:
-    if cursor is None:
-        return 0
-    if not (cursor.isascii() and cursor.isdigit() and len(cursor) < 10):
-        raise Invalid("This cursor is not one that the list has given: leave it out to begin anew.", "cursor")
-    return int(cursor)

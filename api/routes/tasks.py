@@ -7,14 +7,15 @@ from fastapi import APIRouter, Response
 from api import bodies, shapes
 from api.addresses import TaskId
 from api.asking import Asking, CaughtUp, Expected, Wired, new_id, said
+from api.controllers import asked_of, edited_run, ended, view_of
 from api.documented import problems
 from api.paging import ANY_OF, Cursor, Limit, Page, page, with_times
 from api.services import Services
-from api.views import run_as_task, task_view
+from api.views import task_view
 from api.wire import JsonResponse, etag
 from controller.handle import Answer, By, StaleVersion
+from domain import run as runs
 from domain import task as tasks
-from domain.refused import Unknown
 from projections import queries
 
 router = APIRouter(tags=["tasks"])
@@ -81,16 +82,30 @@ def get_task(task_id: TaskId, services: Wired) -> Response:
 def edit_task(task_id: TaskId, body: bodies.EditTask, services: Wired, asking: Asking, expect: Expected) -> Response:
     """What a task is run with can be edited before and while it runs; its names, tags and comment always."""
     for tried in range(TRIES):
-        present = services.reader.task(task_id)
-        command = body.edited(services.reader.content_of(present))
-        # What is merged here must meet the task that it was merged with; the domain merges the rest by itself.
-        meant = present.version if expect is None and body.builds_on_the_present else expect
         try:
-            return as_of(services, services.controller.task(task_id, command, asking, expect=meant))
+            return as_of(services, _edited(services, task_id, body, asking, expect))
         except StaleVersion:
             if expect is not None or tried == TRIES - 1:
                 raise
     raise AssertionError("unreachable")
+
+
+def _edited(services: Services, task_id: str, body: bodies.EditTask, asking: By, expect: int | None) -> Answer:
+    """What is merged here must meet what it was merged with; the domain merges the rest by itself."""
+
+    def meant(present: int) -> int | None:
+        return present if expect is None and body.builds_on_the_present else expect
+
+    def of_task() -> Answer:
+        present = services.reader.task(task_id)
+        command = body.edited(services.reader.content_of(present))
+        return services.controller.task(task_id, command, asking, expect=meant(present.version))
+
+    def of_run() -> Answer:
+        command, present = edited_run(services, task_id, body)
+        return services.controller.run(task_id, command, asking, expect=meant(present))
+
+    return asked_of(services, task_id, of_task, of_run)
 
 
 @router.post(
@@ -101,16 +116,14 @@ def edit_task(task_id: TaskId, body: bodies.EditTask, services: Wired, asking: A
     responses=problems(400, 404, 413, 422),
 )
 def clone_task(task_id: TaskId, body: bodies.CloneTask, services: Wired, asking: Asking) -> Response:
-    """A new task made of what this one is made of; its outputs and attempts stay behind."""
-    answer = services.controller.clone_task(
-        new_id(),
+    """A new task made of what this one is made of; its outputs and attempts stay behind. Of a run: a draft of it."""
+    names: dict[str, Any] = {"name": body.name, "project": body.project, "comment": body.comment, "origin": body.origin}
+    controller, new = services.controller, new_id()
+    answer = asked_of(
+        services,
         task_id,
-        asking,
-        name=body.name,
-        project=body.project,
-        parent=body.parent,
-        comment=body.comment,
-        origin=body.origin,
+        lambda: controller.clone_task(new, task_id, asking, parent=body.parent, **names),
+        lambda: controller.clone_run(new, task_id, asking, **names),
     )
     return as_of(services, answer, 201)
 
@@ -119,8 +132,16 @@ def clone_task(task_id: TaskId, body: bodies.CloneTask, services: Wired, asking:
 def enqueue_task(
     task_id: TaskId, body: bodies.EnqueueTask, services: Wired, asking: Asking, expect: Expected
 ) -> Response:
+    """A run that is a draft starts; its host, where it has one, waits in the queue that its definition names."""
     command = tasks.EnqueueTask(queue=body.queue, priority=body.priority, origin=body.origin)
-    return _tell(services, task_id, command, asking, expect)
+    controller = services.controller
+    answer = asked_of(
+        services,
+        task_id,
+        lambda: controller.task(task_id, command, asking, expect=expect),
+        lambda: controller.run(task_id, runs.StartRun(), asking, expect=expect),
+    )
+    return as_of(services, answer)
 
 
 @router.post(
@@ -160,10 +181,11 @@ def start_task(task_id: TaskId, body: bodies.StartTask, services: Wired, asking:
 )
 def heartbeat_task(task_id: TaskId, body: bodies.Heartbeat, services: Wired) -> Response:
     """409 when the attempt is no longer this session's: the process should end."""
-    [lease] = services.store.select("lease", stream=f"task-{task_id}") or [{"seconds": bodies.LEASE}]
-    seconds = float(lease["seconds"] or bodies.LEASE)
-    task = services.exchange.heartbeat_task(task_id, body.session, body.attempt, seconds)
-    return JsonResponse({"stop": task.stop_requested, "reason": task.stop_reason if task.stop_requested else ""})
+    rows = [*services.store.select("lease", stream=f"task-{task_id}")]
+    rows += services.store.select("lease", stream=f"run-{task_id}")
+    seconds = float((rows[0]["seconds"] if rows else None) or bodies.LEASE)
+    stop = services.exchange.heartbeat_task(task_id, body.session, body.attempt, seconds)
+    return JsonResponse({"stop": stop is not None, "reason": stop.reason if stop else ""})
 
 
 @router.post("/tasks/{task_id}/complete", response_model=shapes.Task, summary="End it well", responses=COMMAND)
@@ -186,8 +208,15 @@ def stop_task(
 ) -> Response:
     """It is asked to stop and may save its work first; with `now` it is stopped, whatever it does."""
     asked = body or bodies.Stop()
-    command = tasks.StopTask(reason=asked.reason or f"stop requested by {asking.actor}", now=asked.now)
-    return _tell(services, task_id, command, asking, expect)
+    reason = asked.reason or f"stop requested by {asking.actor}"
+    command = tasks.StopTask(reason=reason, now=asked.now)
+    answer = asked_of(
+        services,
+        task_id,
+        lambda: services.controller.task(task_id, command, asking, expect=expect),
+        lambda: ended(services, task_id, "stopped", reason, asking, expect),
+    )
+    return as_of(services, answer)
 
 
 @router.post("/tasks/{task_id}/reset", response_model=shapes.Task, summary="Make it a draft again", responses=COMMAND)
@@ -208,20 +237,12 @@ def publish_task(
 
 def present_view(services: Services, task_id: str) -> dict[str, Any]:
     """The task as it is now, or the run of this id read as a task. Raises Unknown."""
-    try:
-        task = services.reader.task(task_id)
-    except Unknown as unknown:
-        try:
-            return run_as_task(services.reader.run(task_id))
-        except Unknown:
-            raise unknown from None
-    return task_view(task, services.reader.content_of(task))
+    return view_of(services.reader, task_id)
 
 
 def as_of(services: Services, answer: Answer, status: int = 200) -> Response:
     """The task as the command left it: a repeat of the command gets the same answer, whatever has happened since."""
-    task = services.reader.task(answer.id, upto=answer.version)
-    response = JsonResponse(task_view(task, services.reader.content_of(task)), status)
+    response = JsonResponse(view_of(services.reader, answer.id, answer.version), status)
     said(response, answer)
     return response
 
@@ -229,8 +250,16 @@ def as_of(services: Services, answer: Answer, status: int = 200) -> Response:
 def _end(
     services: Services, task_id: str, status: str, body: bodies.Reason | None, asking: By, expect: int | None
 ) -> Response:
-    command = tasks.EndTask(status=status, reason=body.reason if body else "")
-    return _tell(services, task_id, command, asking, expect)
+    """Of a run: its host ends so, or the run, when it has none."""
+    reason = body.reason if body else ""
+    command = tasks.EndTask(status=status, reason=reason)
+    answer = asked_of(
+        services,
+        task_id,
+        lambda: services.controller.task(task_id, command, asking, expect=expect),
+        lambda: ended(services, task_id, status, reason, asking, expect),
+    )
+    return as_of(services, answer)
 
 
 def _tell(services: Services, task_id: str, command: tasks.TaskCommand, asking: By, expect: int | None) -> Response:

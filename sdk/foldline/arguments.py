@@ -1,55 +1,164 @@
-"""The command line of the script, tied to the task without a word: argparse's parse_args, once Task.init was called."""
+"""The command line of the script, tied to the task without a word, whether it is parsed before Task.init or after.
+
+So `from foldline import Task` already listens to argparse: a parser that has run before Task.init is remembered for
+it, and in an agent's process it gets the server's values at once, before the script works with them.
+"""
 
 import argparse
 import functools
-from collections.abc import Callable, Sequence
+import sys
+import threading
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from foldline import process
-from foldline.connecting import ARGUMENTS
+from foldline.definition import defining
+from foldline.errors import FoldlineError
+from foldline.liking import like
 
 if TYPE_CHECKING:
     from foldline.connecting import Connecting
 
-_original: Callable[..., tuple[argparse.Namespace, list[str]]] | None = None
+Parsed = tuple[argparse.ArgumentParser, argparse.Namespace]
+Wanted = bool | Mapping[str, bool]
+
+SECTION = "Args"
+
+_original: Callable[..., tuple[argparse.Namespace, list[str]]] = argparse.ArgumentParser.parse_known_args
+_inside = threading.local()
+_earlier: deque[Parsed] = deque(maxlen=20)
+_task: "Connecting | None" = None
+_wanted: Wanted = True
 
 
-def watch(task: "Connecting") -> None:
-    """From now on, what any parser reads from the command line is tied to the section Args of `task`."""
-    global _original
-    unwatch()
-    original = _original = argparse.ArgumentParser.parse_known_args
+def listen() -> None:
+    """Hear of what parsers read from the command line; again is harmless."""
+    if argparse.ArgumentParser.parse_known_args is _original:
+        argparse.ArgumentParser.parse_known_args = _parse_known_args  # pyright: ignore[reportAttributeAccessIssue]
 
-    @functools.wraps(original)
-    def parse_known_args(
-        parser: argparse.ArgumentParser, args: Sequence[str] | None = None, namespace: Any = None
-    ) -> tuple[argparse.Namespace, list[str]]:
-        # A list of its own is a call inside the program; None is the command line.
-        if args is not None:
-            return original(parser, args, namespace)
-        given = set[str]()
-        if process.given_by_agent():
-            given = set(task.get_parameters_as_dict().get(ARGUMENTS, {}))
-        required = [action for action in _actions(parser) if action.required and action.dest in given]
-        for action in required:
-            action.required = False
-        try:
-            parsed, rest = original(parser, args, namespace)
-        finally:
-            for action in required:
-                action.required = True
-        task.connect_arguments(parser, parsed, ARGUMENTS)
-        return parsed, rest
 
-    argparse.ArgumentParser.parse_known_args = parse_known_args  # pyright: ignore[reportAttributeAccessIssue]
+def watch(task: "Connecting", wanted: Wanted = True) -> None:
+    """What was and will be parsed is tied to the section Args of `task`.
+
+    `wanted` may say by name which; names it leaves out are tied, unless it says {"*": False}. Empty or False: none.
+    """
+    global _task, _wanted
+    _task, _wanted = task, wanted
+    while _earlier:
+        _tie(*_earlier.popleft())
 
 
 def unwatch() -> None:
-    global _original
-    if _original is not None:
-        argparse.ArgumentParser.parse_known_args = _original
-        _original = None
+    global _task, _wanted
+    _task, _wanted = None, True
+    _earlier.clear()
 
 
-def _actions(parser: argparse.ArgumentParser) -> list[argparse.Action]:
-    return parser._actions  # pyright: ignore[reportPrivateUsage]
+def actions_of(parser: argparse.ArgumentParser, parsed: argparse.Namespace | None = None) -> dict[str, argparse.Action]:
+    """The parser's options by the name of their value, with those of the subcommands that `parsed` has chosen."""
+    found: dict[str, argparse.Action] = {}
+    for action in parser._actions:  # pyright: ignore[reportPrivateUsage]
+        if isinstance(action, argparse._SubParsersAction):  # pyright: ignore[reportPrivateUsage]
+            parsers = _parsers(action)
+            chosen = getattr(parsed, action.dest, None) if parsed is not None else None
+            for name, inner in parsers.items():
+                if action.dest == argparse.SUPPRESS or name == chosen:
+                    found |= actions_of(inner, parsed)
+        if action.dest not in ("help", argparse.SUPPRESS):
+            found[action.dest] = action
+    return found
+
+
+@functools.wraps(_original)
+def _parse_known_args(
+    parser: argparse.ArgumentParser, args: Sequence[str] | None = None, namespace: Any = None
+) -> tuple[argparse.Namespace, list[str]]:
+    if defining() or getattr(_inside, "depth", 0) or not _is_command_line(args) or _wanted is False:
+        return _original(parser, args, namespace)
+    _inside.depth = 1  # a subcommand's parser runs inside its parent's
+    try:
+        there = _there()
+        with _Satisfied(parser, there):
+            parsed, rest = _original(parser, args, namespace)
+    finally:
+        _inside.depth = 0
+    if _task is None:
+        _earlier.append((parser, parsed))
+        _take(parser, parsed, there)
+    else:
+        _tie(parser, parsed)
+    return parsed, rest
+
+
+def _is_command_line(args: Sequence[str] | None) -> bool:
+    """A list of its own is a call inside the program, unless it is empty: notebooks have no command line."""
+    return args is None or not args or list(args) == sys.argv[1:]
+
+
+def _there() -> Mapping[str, Any]:
+    """What the server has in the section Args of an agent's process."""
+    if not process.given_by_agent() or (_task is not None and not _wanted):
+        return {}
+    if _task is not None:
+        return _chosen(_task.get_parameters_as_dict().get(SECTION, {}))
+    from foldline.task import Task
+
+    task = Task.current_task()
+    try:
+        return {} if task is None else task.get_parameters_as_dict().get(SECTION, {})
+    except FoldlineError:
+        return {}  # a task that cannot be asked now is asked again by Task.init, which says so
+
+
+def _chosen(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in values.items() if _is_wanted(name)}
+
+
+def _is_wanted(name: str) -> bool:
+    if isinstance(_wanted, bool):
+        return _wanted
+    return bool(_wanted) and bool(_wanted.get(name, _wanted.get("*", True)))
+
+
+def _tie(parser: argparse.ArgumentParser, parsed: argparse.Namespace) -> None:
+    if _task is not None and _wanted:
+        _task.connect_arguments(parsed, actions_of(parser, parsed), _is_wanted)
+
+
+def _take(parser: argparse.ArgumentParser, parsed: argparse.Namespace, there: Mapping[str, Any]) -> None:
+    """The server's values, ahead of Task.init."""
+    actions = actions_of(parser, parsed)
+    for name, value in there.items():
+        if hasattr(parsed, name):
+            setattr(parsed, name, like(value, getattr(parsed, name), actions.get(name)))
+
+
+class _Satisfied:
+    """While it lasts, options whose value the server has are not required."""
+
+    def __init__(self, parser: argparse.ArgumentParser, there: Mapping[str, Any]) -> None:
+        actions = [*actions_of(parser).values(), *_of_subcommands(parser)] if there else []
+        self._freed = [action for action in actions if action.required and action.dest in there]
+
+    def __enter__(self) -> None:
+        for action in self._freed:
+            action.required = False
+
+    def __exit__(self, *_: object) -> None:
+        for action in self._freed:
+            action.required = True
+
+
+def _of_subcommands(parser: argparse.ArgumentParser) -> list[argparse.Action]:
+    found: list[argparse.Action] = []
+    for action in parser._actions:  # pyright: ignore[reportPrivateUsage]
+        if isinstance(action, argparse._SubParsersAction):  # pyright: ignore[reportPrivateUsage]
+            for inner in _parsers(action).values():
+                found += [*actions_of(inner).values(), *_of_subcommands(inner)]
+    return found
+
+
+def _parsers(action: Any) -> Mapping[str, argparse.ArgumentParser]:
+    """Those of the subcommands, by name."""
+    return action.choices

@@ -1,16 +1,20 @@
 """What goes into a function step and what comes out of it, between the task's record and Python."""
 
 from collections.abc import Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
 from foldline.artifacts import Artifact, upload
 from foldline.errors import FoldlineError, NotFound
-from foldline.formats import is_parameter, pack, type_name
+from foldline.formats import is_parameter, type_name
+from foldline.passed import put_together
+from foldline.serialization import Codec, codec_of
 
 if TYPE_CHECKING:
     from foldline.client import Client
 
 RETURNS = "return"
+BAD_ENDS = ("failed", "stopped")
 
 
 def arguments(task: Mapping[str, Any], client: "Client") -> dict[str, Any]:
@@ -18,8 +22,11 @@ def arguments(task: Mapping[str, Any], client: "Client") -> dict[str, Any]:
     sections: Any = task["hyperparameters"]
     kwargs: dict[str, Any] = {name: entry["value"] for name, entry in sections.get("kwargs", {}).items()}
     seen: dict[str, Mapping[str, Any]] = {str(task["id"]): task}
-    for name, entry in sections.get("kwargs_artifacts", {}).items():
-        kwargs[name] = _fetched(str(name), str(entry["value"]), seen, client)
+    sources: Mapping[str, Any] = sections.get("kwargs_artifacts", {})
+    codec = codec_of(task) if sources else Codec()
+    for name, entry in sources.items():
+        fetch = partial(_fetched, str(name), seen=seen, client=client, codec=codec)
+        kwargs[name] = put_together(entry["value"], fetch)
     return kwargs
 
 
@@ -29,11 +36,12 @@ def store(value: Any, task: Mapping[str, Any], client: "Client") -> None:
     if not names:
         return
     parameters: dict[str, Any] = {}
+    codec = codec_of(task)
     for name, part in zip(names, _parts(value, names), strict=True):
         if is_parameter(part):
             parameters[name] = {"value": part, "type": type_name(part)}
         else:
-            upload(client, str(task["id"]), name, pack(name, part, paths=False, exact=True))
+            upload(client, str(task["id"]), name, codec.pack(name, part))
     if parameters:
         client.tasks.edit(str(task["id"]), {"hyperparameters": {RETURNS: parameters}})
 
@@ -50,7 +58,9 @@ def _parts(value: Any, names: list[str]) -> list[Any]:
     return parts
 
 
-def _fetched(argument: str, source: str, seen: dict[str, Mapping[str, Any]], client: "Client") -> Any:
+def _fetched(
+    argument: str, source: str, seen: dict[str, Mapping[str, Any]], client: "Client", codec: Codec
+) -> Any:
     identifier, dot, name = source.partition(".")
     if not (identifier and dot and name):
         raise FoldlineError(f"argument {argument!r}: {source!r} should read '<task id>.<name>'")
@@ -62,10 +72,13 @@ def _fetched(argument: str, source: str, seen: dict[str, Mapping[str, Any]], cli
     other: Any = seen[identifier]
     artifact = other["artifacts"].get(name)
     if artifact is not None:
-        return Artifact(artifact, client).get()
+        return codec.unpack(Artifact(artifact, client))
     returned = other["hyperparameters"].get(RETURNS, {}).get(name)
     if returned is not None:
         return returned["value"]
+    if other["status"] in BAD_ENDS:
+        # The run went on without it, as its author said it should.
+        return None
     raise FoldlineError(
         f"argument {argument!r}: task {other['name']!r} ({identifier}) has neither an artifact "
         f"nor a return value {name!r}; it is {other['status']}"

@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Any, Self
 from foldline.calls.agents import Agents
 from foldline.calls.blobs import Blobs
 from foldline.calls.events import Events
+from foldline.calls.models import Models
 from foldline.calls.places import Pipelines, Projections, Queues
+from foldline.calls.plots import Plots
 from foldline.calls.runs import Runs
 from foldline.calls.tasks import Tasks
 from foldline.listing import Json, Listing
@@ -134,8 +136,16 @@ class Client:
         return Events(self)
 
     @cached_property
+    def models(self) -> Models:
+        return Models(self)
+
+    @cached_property
     def blobs(self) -> Blobs:
         return Blobs(self)
+
+    @cached_property
+    def plots(self) -> Plots:
+        return Plots(self)
 
     @cached_property
     def projections(self) -> Projections:

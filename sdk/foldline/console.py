@@ -3,7 +3,7 @@
 import logging
 import sys
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Final, TextIO, cast
 
 from foldline.errors import ConnectionFailed, FoldlineError, Refused, Unavailable
@@ -41,9 +41,15 @@ class Tee:
 
 
 class Console:
-    """Sends what the process writes to the task's log, a second at a time."""
+    """Sends what the process writes to the task's log, a second at a time.
 
-    def __init__(self, client: "Client", identifier: str, attempt: int) -> None:
+    Handlers of logging that were made before for one of the streams go on with its copy.
+    """
+
+    def __init__(
+        self, client: "Client", identifier: str, attempt: int, *, stdout: bool = True, stderr: bool = True
+    ) -> None:
+        global _own
         self._client = client
         self._id = identifier
         self._attempt = attempt
@@ -53,8 +59,12 @@ class Console:
         self._sending = threading.Lock()
         self._ended = threading.Event()
         self._streams = (sys.stdout, sys.stderr)
-        sys.stdout = cast(TextIO, Tee(sys.stdout, self))
-        sys.stderr = cast(TextIO, Tee(sys.stderr, self))
+        if stdout:
+            sys.stdout = cast(TextIO, Tee(sys.stdout, self))
+        if stderr:
+            sys.stderr = cast(TextIO, Tee(sys.stderr, self))
+        _move_handlers(self._streams, (sys.stdout, sys.stderr))
+        _own = self
         threading.Thread(target=self._send_now_and_then, name="foldline-console", daemon=True).start()
 
     def keep(self, text: str) -> None:
@@ -65,12 +75,19 @@ class Console:
 
     def close(self) -> None:
         """Give the streams back and send what is left."""
+        global _own
+        _move_handlers((sys.stdout, sys.stderr), self._streams)
         if isinstance(sys.stdout, Tee):
             sys.stdout = self._streams[0]
         if isinstance(sys.stderr, Tee):
             sys.stderr = self._streams[1]
+        if _own is self:
+            _own = None
         self._ended.set()
         self._send_all()
+
+    def is_of(self, identifier: str) -> bool:
+        return self._id == identifier
 
     def _send_now_and_then(self) -> None:
         while not self._ended.wait(EVERY):
@@ -109,3 +126,27 @@ class Console:
         self._ended.set()
         with self._lock:
             self._waiting.clear()
+
+
+# The console that this process shares with its task's log.
+_own: Console | None = None
+
+
+def keep_only(identifier: str, text: str) -> bool:
+    """Put `text` into the log of the task without showing it; False when this process keeps no log of that task."""
+    if _own is None or not _own.is_of(identifier):
+        return False
+    _own.keep(text)
+    return True
+
+
+def _move_handlers(before: Sequence[TextIO], after: Sequence[TextIO]) -> None:
+    """Have logging's handlers that write to one of `before` write to what stands there for it."""
+    named = [one for one in logging.root.manager.loggerDict.values() if isinstance(one, logging.Logger)]
+    for handler in {handler for logger in (logging.root, *named) for handler in logger.handlers}:
+        if isinstance(handler, logging.StreamHandler):
+            found = cast("logging.StreamHandler[TextIO]", handler)
+            for old, new in zip(before, after, strict=True):
+                if found.stream is old and old is not new:
+                    found.setStream(new)
+                    break

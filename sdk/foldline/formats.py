@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final, cast
 
+from foldline import tabular
 from foldline.errors import DefinitionError, FoldlineError
 from foldline.running import MAIN
 
@@ -102,6 +103,8 @@ def load(format: str, type_name: str, path: Path) -> Any:
         case "pickle":
             with path.open("rb") as file:
                 return _Unpickler(file).load()
+        case found if found in tabular.READERS:
+            return tabular.READERS[found](path)
         case "custom":
             raise FoldlineError("this artifact has its own serialization: pass get() its deserialization_function")
         case _:
@@ -111,6 +114,11 @@ def load(format: str, type_name: str, path: Path) -> Any:
 def pack_custom(name: str, value: Any, serialize: Callable[[Any], bytes | bytearray], extension: str = "") -> Packed:
     data = bytes(serialize(value))
     return Packed("custom", type(value).__name__, _filename(name) + (extension or ".bin"), _shown(value), data)
+
+
+def pack_bytes(name: str, value: Any, format: str, data: bytes, extension: str) -> Packed:
+    """`value`, already written as `data`."""
+    return Packed(format, type(value).__name__, _filename(name) + extension, _shown(value), data)
 
 
 def extract(archive: Path, folder: Path) -> Path:
@@ -198,20 +206,27 @@ def _pack_file(path: Path) -> Packed:
     return Packed("file", path.suffix.lstrip(".") or "file", path.name, path.name, path=path)
 
 
+def pack_files(name: str, files: Mapping[str, Path]) -> Packed:
+    """Files as one artifact that comes back as a folder, by the names that they have in it."""
+    return _zipped(_filename(name), files)
+
+
 def _pack_folder(stem: str, folder: Path) -> Packed:
-    """The folder as a zip, the same bytes for the same files."""
-    handle, name = tempfile.mkstemp(suffix=".zip")
     files = sorted(path for path in folder.rglob("*") if path.is_file())
+    return _zipped(stem, {path.relative_to(folder).as_posix(): path for path in files})
+
+
+def _zipped(stem: str, files: Mapping[str, Path]) -> Packed:
+    handle, name = tempfile.mkstemp(suffix=".zip")
     with os.fdopen(handle, "wb") as file, zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as zipped:
-        for path in files:
-            member = zipfile.ZipInfo(path.relative_to(folder).as_posix())
+        for member_name, path in files.items():
+            member = zipfile.ZipInfo(member_name)
             member.compress_type = zipfile.ZIP_DEFLATED
             member.external_attr = 0o644 << 16
             with path.open("rb") as content, zipped.open(member, "w", force_zip64=True) as target:
                 while piece := content.read(1 << 20):
                     target.write(piece)
-    listing = "\n".join(path.relative_to(folder).as_posix() for path in files[:100])
-    return Packed("folder", "folder", f"{stem}.zip", listing, path=Path(name), temporary=True)
+    return Packed("folder", "folder", f"{stem}.zip", "\n".join(list(files)[:100]), path=Path(name), temporary=True)
 
 
 def _load_numpy(path: Path) -> Any:

@@ -3,6 +3,7 @@
 from typing import Any
 
 from foldline.client import Client, shared
+from foldline.records import Record
 
 
 class TaskHandle:
@@ -26,11 +27,11 @@ class TaskHandle:
         return self._given_client or shared()
 
     @property
-    def data(self) -> dict[str, Any]:
+    def data(self) -> Record:
         """The whole record, as of the last read or write; `reload()` reads it anew."""
         if self._record is None:
             self._record = self._client.tasks.get(self._id)
-        return self._record
+        return Record(self._record)
 
     def reload(self) -> None:
         """Read the record anew."""
@@ -47,3 +48,7 @@ class TaskHandle:
 
     def __hash__(self) -> int:
         return hash(self._id)
+
+
+def identifier_of(task: "str | TaskHandle") -> str:
+    return task.id if isinstance(task, TaskHandle) else str(task)

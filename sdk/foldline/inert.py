@@ -23,6 +23,13 @@ class LaterTask:
     def get_logger(self) -> "LaterTask":
         return LaterTask(lambda: self._resolve().get_logger())
 
+    def connect_label_enumeration(self, enumeration: Any, *args: Any, **kwargs: Any) -> Any:
+        return enumeration if defining() else self._resolve().connect_label_enumeration(enumeration, *args, **kwargs)
+
+    @property
+    def logger(self) -> "LaterTask":
+        return self.get_logger()
+
     def execute_remotely(self, *args: Any, **kwargs: Any) -> Any:
         end_definition()
         return self._resolve().execute_remotely(*args, **kwargs)

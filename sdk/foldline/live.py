@@ -16,6 +16,9 @@ SILENCE: Final = 50.0
 
 log = logging.getLogger("foldline")
 
+# Of our own: what the user's script draws from a seeded `random` must not depend on our requests.
+_chance = random.Random()
+
 
 def follow(
     client: "Client", path: str, params: Callable[[str], Mapping[str, Any]], since: str
@@ -36,5 +39,5 @@ def follow(
                         return
         except httpx2.TransportError as why:
             log.debug("%s broke off after %r (%s); resuming", path, reached, why)
-        time.sleep(wait * random.uniform(0.5, 1.0))
+        time.sleep(wait * _chance.uniform(0.5, 1.0))
         wait = min(wait * 2, 5.0)

@@ -1,38 +1,51 @@
-"""Scalars and text of the running task: collected here, sent in batches by a thread, and at the end."""
+"""`Logger`: what a task reports while it runs. Collected here, sent by a thread, and at the end."""
 
 import atexit
 import contextlib
 import logging
 import math
-import os
 import sys
-import threading
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
-from foldline import compat
-from foldline.errors import ApiError, ConnectionFailed, Unavailable
+from foldline import compat, console
+from foldline.reports.plotting import WithPlots
+from foldline.reports.samples import WithSamples
 
 if TYPE_CHECKING:
     from foldline.client import Client
 
-EVERY: Final = 2.0
-BATCH: Final = 1000
+# Where report_single_value keeps its numbers: no iteration of any curve.
+SUMMARY: Final = "Summary"
+SINGLE: Final = -(2**31)
 
 log = logging.getLogger("foldline")
 
 
-class Logger:
+class _Substitute:
+    """What is reported for numbers of one kind that no plot can show; None leaves them out."""
+
+    def __init__(self) -> None:
+        self.value: float | None = None
+        self.warn_period = 1000
+        self._seen = 0
+
+    def set(self, value: float | None, warn_period: int) -> None:
+        self.value, self.warn_period, self._seen = value, int(warn_period), 0
+
+    def of(self, where: str, number: float) -> float | None:
+        """What to report for `number`; says so the first time, and every so many times."""
+        if self._seen % max(self.warn_period, 1) == 0:
+            instead = "left out" if self.value is None else f"reported as {self.value}"
+            log.warning("scalar %s is %s, which no plot can show: %s", where, number, instead)
+        self._seen += 1
+        return self.value
+
+
+class Logger(WithPlots, WithSamples):
     """Reports of one task. What is reported is on the server within two seconds, and after `flush()` at once."""
 
-    def __init__(self, client: "Client", identifier: str) -> None:
-        self._client = client
-        self._id = identifier
-        self._points: list[dict[str, Any]] = []
-        self._lock = threading.Lock()
-        self._sending = threading.Lock()
-        self._wake = threading.Event()
-        self._thread: threading.Thread | None = None
-        self._thread_owner = 0
+    _nan: ClassVar = _Substitute()
+    _infinite: ClassVar = _Substitute()
 
     @classmethod
     def current_logger(cls) -> "Logger | None":
@@ -44,66 +57,72 @@ class Logger:
 
     def report_scalar(self, title: str, series: str, value: float, iteration: int) -> None:
         """One point of the curve `series` in the plot `title`."""
-        number = float(value)
-        if not math.isfinite(number):
-            log.warning("scalar %s/%s at %s is %s, which no plot can show: left out", title, series, iteration, number)
-            return
-        point = {"title": title, "series": series, "iteration": int(iteration), "value": number}
-        with self._lock:
-            self._points.append(point)
-            full = len(self._points) >= BATCH
-            self._ensure_thread()
-        if full:
-            self._wake.set()
+        named, of, place = self._placed(title, series, iteration)
+        self._report_number(named, of, place, value)
 
     def report_single_value(self, name: str, value: float) -> None:
         """A number that has no iterations, under the title Summary."""
-        self.report_scalar("Summary", name, value, 0)
+        named, of, _ = self._placed(SUMMARY, name, None)
+        self._report_number(named, of, SINGLE, value)
+
+    def _report_number(self, title: str, series: str, iteration: int, value: float) -> None:
+        number: float | None = float(value)
+        if not math.isfinite(number):
+            substitute = self._nan if math.isnan(number) else self._infinite
+            number = substitute.of(f"{title}/{series} at {iteration}", number)
+        if number is not None:
+            self._outbox.add_point(title, series, iteration, number)
 
     def report_text(
         self, msg: str, level: int = logging.INFO, print_console: bool = True, *args: Any, **kwargs: Any
     ) -> None:
-        """A line on the console, which is the task's log."""
-        compat.ignored("Logger.report_text", level=level, print_console=print_console)
-        print(msg, flush=True)
+        """A line on the console, which is the task's log; without `print_console` in the log alone, where that can be.
+
+        `args` are filled in as those of logging are.
+        """
+        compat.ignored("Logger.report_text", level=level)
+        text = str(msg) % args if args else str(msg)
+        if print_console or not console.keep_only(self._id, f"{text}\n"):
+            print(text, flush=True)
 
     def flush(self, wait: bool = False) -> bool:
         """Send what was reported; whether all of it has arrived."""
         compat.ignored("Logger.flush", wait=wait)
-        return self._send_all()
+        return self._outbox.send()
 
-    def _send_all(self) -> bool:
-        # One sender at a time, so that points arrive in the order of their making.
-        with self._sending:
-            while True:
-                with self._lock:
-                    batch, self._points = self._points[:BATCH], self._points[BATCH:]
-                if not batch:
-                    return True
-                try:
-                    self._client.tasks.add_scalars(self._id, batch)
-                except (ConnectionFailed, Unavailable) as why:
-                    with self._lock:
-                        self._points[:0] = batch
-                    log.warning("scalars of task %s wait for the server: %s", self._id, why)
-                    return False
-                except ApiError as no:
-                    log.warning("%d scalars of task %s were refused: %s", len(batch), self._id, no)
+    def get_flush_period(self) -> float | None:
+        """In seconds; None when only `flush()` and the end send."""
+        return self._outbox.every
 
-    def _ensure_thread(self) -> None:
-        # A forked child has its parent's variables but none of its threads.
-        if self._thread is None or self._thread_owner != os.getpid():
-            self._thread = threading.Thread(target=self._send_now_and_then, name="foldline-logger", daemon=True)
-            self._thread_owner = os.getpid()
-            # An interpreter that ends starts no threads any more; its last flush is still to come.
-            with contextlib.suppress(RuntimeError):
-                self._thread.start()
+    def set_flush_period(self, period: float | None) -> None:
+        """Send every `period` seconds; with None or 0 only when flushed, when much waits, and at the end."""
+        self._outbox.every = period or None
 
-    def _send_now_and_then(self) -> None:
-        while True:
-            self._wake.wait(EVERY)
-            self._wake.clear()
-            self._send_all()
+    def capture_logging(self) -> contextlib.AbstractContextManager[None]:
+        """For `with`: what is logged in it is in the task's log, as everything on the console is."""
+        return contextlib.nullcontext()
+
+    @classmethod
+    def set_reporting_nan_value(cls, value: float | None, warn_period: int = 1000) -> None:
+        """Report NaN as `value`, with a warning every `warn_period` times. None, as at first, leaves it out."""
+        cls._nan.set(value, warn_period)
+
+    @classmethod
+    def set_reporting_inf_value(cls, value: float | None, warn_period: int = 1000) -> None:
+        """Report what is infinite as `value`, with a warning every `warn_period` times. None leaves it out."""
+        cls._infinite.set(value, warn_period)
+
+    @classmethod
+    def tensorboard_auto_group_scalars(cls, group_scalars: bool = False) -> None:
+        compat.ignored("Logger.tensorboard_auto_group_scalars", group_scalars=group_scalars)
+
+    @classmethod
+    def tensorboard_single_series_per_graph(cls, single_series: bool = False) -> None:
+        compat.ignored("Logger.tensorboard_single_series_per_graph", single_series=single_series)
+
+    @classmethod
+    def matplotlib_force_report_non_interactive(cls, force: bool) -> None:
+        """Figures of matplotlib are always kept as pictures: there is nothing to force."""
 
 
 _loggers: dict[str, Logger] = {}

@@ -1,12 +1,21 @@
 """A task's status: asked, waited for, and set."""
 
+import contextlib
+import logging
+import socket
 import time
-from collections.abc import Iterable
-from typing import Any
+import uuid
+from collections.abc import Callable, Generator, Iterable
+from typing import Any, Final
 
-from foldline import compat
-from foldline.errors import FoldlineError
+from foldline import aborting, process
+from foldline.errors import FoldlineError, Refused
 from foldline.handle import TaskHandle
+
+# In the task's runtime, as ClearML has it.
+PUBLISH_ON_COMPLETION: Final = "_publish_on_complete"
+
+log = logging.getLogger("foldline")
 
 
 class TaskFailed(FoldlineError, RuntimeError):
@@ -56,30 +65,55 @@ class WithOutcome(TaskHandle):
             pause = min(pause * 1.5, 2.0)
 
     def mark_started(self, force: bool = False) -> None:
-        """Start an attempt in this process, and keep it until the process ends."""
-        compat.ignored("Task.mark_started", force=force)
+        """Start an attempt in this process, and keep it until the process ends.
+
+        `force` first takes a task out of its queue.
+        """
+        if force and self.get_status() == "queued":
+            self._client.tasks.dequeue(self.id)
         self._start_here()
 
     def started(self, ignore_errors: bool = True, force: bool = False) -> None:
-        self.mark_started()
+        with self._refusals(ignore_errors):
+            self.mark_started(force=force)
 
     def mark_stop_request(self, force: bool = False, status_message: str | None = None) -> None:
         """Ask the task to stop: it may save its work, then it is stopped."""
-        compat.ignored("Task.mark_stop_request", force=force)
-        self._record = self._client.tasks.stop(self.id, status_message or "")
+        if not (force and self._is("stopped")):
+            self._record = self._client.tasks.stop(self.id, status_message or "")
+
+    def stop_request(self, ignore_errors: bool = True, force: bool = False, status_message: str | None = None) -> None:
+        with self._refusals(ignore_errors):
+            self.mark_stop_request(force=force, status_message=status_message)
 
     def mark_stopped(self, force: bool = False, status_message: str | None = None) -> None:
-        """Stop the task at once."""
-        compat.ignored("Task.mark_stopped", force=force)
+        """Stop the task at once. `force`: also one that does not run, by way of an attempt that does nothing."""
         self._release()
+        self._run_first(force, "stopped", "in_progress", "queued")
         self._record = self._client.tasks.stop(self.id, status_message or "", now=True)
+
+    def stopped(
+        self,
+        ignore_errors: bool = True,
+        force: bool = False,
+        status_reason: str | None = None,
+        status_message: str | None = None,
+    ) -> None:
+        with self._refusals(ignore_errors):
+            self.mark_stopped(force=force, status_message=_together(status_reason, status_message))
 
     def mark_completed(
         self, ignore_errors: bool = True, status_message: str | None = None, force: bool = False
     ) -> None:
-        compat.ignored("Task.mark_completed", ignore_errors=ignore_errors, force=force)
-        self._release()
-        self._record = self._client.tasks.complete(self.id, status_message or "")
+        """End the task well. `force`: also one that does not run, by way of an attempt that does nothing."""
+        with self._refusals(ignore_errors):
+            self._release()
+            self._run_first(force, "completed", "in_progress", "stopped")
+            self._record = self._client.tasks.complete(self.id, status_message or "")
+            self._publish_if_asked()
+
+    def completed(self, ignore_errors: bool = True) -> None:
+        self.mark_completed(ignore_errors=ignore_errors)
 
     def mark_failed(
         self,
@@ -88,26 +122,92 @@ class WithOutcome(TaskHandle):
         status_message: str | None = None,
         force: bool = False,
     ) -> None:
-        compat.ignored("Task.mark_failed", ignore_errors=ignore_errors, force=force)
-        self._release()
-        said = [word for word in (status_reason, status_message) if word]
-        self._record = self._client.tasks.fail(self.id, ": ".join(said))
+        """End the task as failed. `force`: also one that does not run, by way of an attempt that does nothing."""
+        with self._refusals(ignore_errors):
+            self._release()
+            self._run_first(force, "failed", "in_progress", "queued", "stopped")
+            self._record = self._client.tasks.fail(self.id, _together(status_reason, status_message))
 
     def publish(self, ignore_errors: bool = True) -> None:
         """Keep the task as it is for good."""
-        compat.ignored("Task.publish", ignore_errors=ignore_errors)
-        self._record = self._client.tasks.publish(self.id)
+        with self._refusals(ignore_errors):
+            self._record = self._client.tasks.publish(self.id)
+
+    def publish_on_completion(self, enable: bool = True) -> None:
+        """Publish the task when this process has ended it well."""
+        self._edit(runtime={PUBLISH_ON_COMPLETION: bool(enable)})
 
     def reset(self, set_started_on_success: bool = False, force: bool = False) -> None:
-        """Back to created: parameters stay, what the task has put out goes; its history stays in the log."""
-        compat.ignored("Task.reset", set_started_on_success=set_started_on_success, force=force)
+        """Back to created: parameters stay, what the task has put out goes; its history stays in the log.
+
+        `force` stops it, or takes it out of its queue, first; `set_started_on_success` starts it in this process.
+        """
+        status = self.get_status() if force else ""
+        if status == "in_progress":
+            self.mark_stopped(status_message="reset")
+        elif status == "queued":
+            self._client.tasks.dequeue(self.id)
         self._record = self._client.tasks.reset(self.id)
+        if set_started_on_success:
+            self._start_here()
+
+    def register_abort_callback(
+        self, callback_function: Callable[[], Any] | None, callback_execution_timeout: float = 30.0
+    ) -> None:
+        """Call this when the task is asked to stop, and only then stop it; None takes it back.
+
+        It has `callback_execution_timeout` seconds, while the script goes on beside it; under an agent no longer
+        than the agent's own patience (10 seconds unless it was started with another). Raises FoldlineError when the
+        task is not this process's.
+        """
+        if not self._is_mine():
+            raise FoldlineError("register_abort_callback() is for the task of this process: call Task.init first")
+        from foldline.own_process import save_work_on_terminate
+
+        if process.given_by_agent():
+            save_work_on_terminate()
+        aborting.register(callback_function, float(callback_execution_timeout))
+
+    def _publish_if_asked(self) -> None:
+        if self.data["runtime"].get(PUBLISH_ON_COMPLETION):
+            self._record = self._client.tasks.publish(self.id)
+
+    def _is(self, status: str) -> bool:
+        return self.get_status() == status
+
+    def _run_first(self, force: bool, wanted: str, *open_: str) -> None:
+        """What `force` stands for: a legal way to an outcome that the present status does not lead to."""
+        if not force:
+            return
+        status = self.get_status()
+        if status == wanted or status in open_:
+            return
+        if status == "queued":
+            self._client.tasks.dequeue(self.id)
+        self._client.tasks.start(self.id, session=uuid.uuid4().hex, host=socket.gethostname())
+
+    @contextlib.contextmanager
+    def _refusals(self, ignore: bool) -> Generator[None, None, None]:
+        """What the task's state does not allow: raised, or with `ignore` named in a warning."""
+        try:
+            yield
+        except Refused as no:
+            if not ignore:
+                raise
+            log.warning("%s", no)
+
+    def _is_mine(self) -> bool:
+        raise NotImplementedError
 
     def _start_here(self) -> None:
         raise NotImplementedError
 
     def _release(self) -> None:
         raise NotImplementedError
+
+
+def _together(reason: str | None, message: str | None) -> str:
+    return ": ".join(word for word in (reason, message) if word)
 
 
 def _words(statuses: Iterable[Any]) -> set[str]:

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterable, Mapping
+from enum import Enum
 from typing import Any, Final, cast
 
 from foldline import compat
@@ -11,6 +12,8 @@ from foldline.handle import TaskHandle
 
 DEFAULT_SECTION: Final = "General"
 PROPERTIES: Final = "properties"
+# The configuration object that holds them.
+LABELS: Final = "model_labels"
 
 Sections = dict[str, dict[str, Any]]
 
@@ -22,7 +25,11 @@ def split(path: str, section: str = DEFAULT_SECTION) -> tuple[str, str]:
 
 
 def entry(value: Any, description: str | None = None, value_type: Any = None) -> dict[str, Any]:
-    """A parameter as the server keeps it."""
+    """A parameter as the server keeps it; of an enum the member's name, and the others' in its description."""
+    if isinstance(value, Enum):
+        choices = f"one of {', '.join(type(value).__members__)}"
+        description = f"{description}: {choices}" if description else choices
+        value, value_type = value.name, value_type or type(value)
     named = value_type.__name__ if isinstance(value_type, type) else value_type
     return {"value": plain(value), "type": str(named or type_name(value)), "description": description}
 
@@ -91,18 +98,18 @@ class WithParameters(TaskHandle):
 
     def set_parameters(self, *args: Mapping[str, Any] | Iterable[tuple[str, Any]], **kwargs: Any) -> None:
         """Replace all parameters by those given, as dicts or by keyword."""
-        self._edit(hyperparameters=sections_of(_together(args, kwargs)), replace_hyperparameters=True)
+        self._edit(hyperparameters=self._described(sections_of(_together(args, kwargs))), replace_hyperparameters=True)
 
     def update_parameters(self, *args: Mapping[str, Any] | Iterable[tuple[str, Any]], **kwargs: Any) -> None:
         """Set those given, keep the others."""
-        self._edit(hyperparameters=sections_of(_together(args, kwargs)))
+        self._edit(hyperparameters=self._described(sections_of(_together(args, kwargs))))
 
     def set_parameters_as_dict(self, dictionary: Mapping[str, Any]) -> None:
         self.set_parameters(flattened(dictionary))
 
     def set_parameter(self, name: str, value: Any, description: str | None = None, value_type: Any = None) -> None:
         section, name = split(name)
-        self._edit(hyperparameters={section: {name: entry(value, description, value_type)}})
+        self._edit(hyperparameters=self._described({section: {name: entry(value, description, value_type)}}))
 
     def delete_parameter(self, name: str, force: bool = False) -> bool:
         """Whether there was one to delete."""
@@ -114,13 +121,16 @@ class WithParameters(TaskHandle):
         return True
 
     def set_user_properties(self, *iterables: Mapping[str, Any] | Iterable[Any], **properties: Any) -> bool:
-        """Words about the task that change nothing: by keyword, {name: property}, or a list of properties.
+        """Words about the task that change nothing: by keyword, {name: property}, properties, or lists of them.
 
-        A property is a value, or a dict with value, description and, in a list, name.
+        A property is a value, or a dict with value, description and, without a keyword, name.
         """
         given: dict[str, Any] = {name: _property(value) for name, value in properties.items()}
         for iterable in iterables:
-            pairs = cast(Mapping[str, Any], iterable).items() if isinstance(iterable, Mapping) else iterable
+            if isinstance(iterable, Mapping) and not {"name", "value"} <= set(cast(Mapping[str, Any], iterable)):
+                pairs: Any = cast(Mapping[str, Any], iterable).items()
+            else:
+                pairs = [iterable] if isinstance(iterable, Mapping) else iterable
             for item in cast(Iterable[Any], pairs):
                 if isinstance(item, Mapping):
                     found = cast(Mapping[str, Any], item)
@@ -130,6 +140,15 @@ class WithParameters(TaskHandle):
                     given[str(name)] = _property(value)
         self._edit(hyperparameters={PROPERTIES: given})
         return True
+
+    def delete_user_properties(self, *iterables: Mapping[str, Any] | Iterable[str] | str) -> bool:
+        """Forget properties: each a name, or a dict or pair of section and name. Whether all of them were there."""
+        there = self._sections().get(PROPERTIES, {})
+        names = [name for item in iterables for name in _property_names(item)]
+        gone = {name: None for name in names if name in there}
+        if gone:
+            self._edit(hyperparameters={PROPERTIES: gone})
+        return len(gone) == len(set(names))
 
     def get_user_properties(self, value_only: bool = False) -> dict[str, Any]:
         found = self._sections().get(PROPERTIES, {})
@@ -153,8 +172,8 @@ class WithParameters(TaskHandle):
         self._edit(configuration={name: {"value": text, "type": kind, "description": description}})
 
     def get_configuration_object(self, name: str) -> str | None:
-        found = self.get_configuration_objects().get(name)
-        return found
+        """Its text; None when there is none."""
+        return self.get_configuration_objects().get(name)
 
     def get_configuration_object_as_dict(self, name: str) -> Any:
         """The object when it is JSON; None when there is none. Raises DefinitionError when it is no JSON."""
@@ -170,6 +189,35 @@ class WithParameters(TaskHandle):
         self.reload()
         return {name: str(found["value"]) for name, found in self.data["configuration"].items()}
 
+    def set_model_config(self, config_text: str | None = None, config_dict: Mapping[str, Any] | None = None) -> None:
+        """The configuration object General, under its older name."""
+        self.set_configuration_object(DEFAULT_SECTION, config_text=config_text, config_dict=config_dict)
+
+    def get_model_config_text(self) -> str | None:
+        return self.get_configuration_object(DEFAULT_SECTION)
+
+    def get_model_config_dict(self) -> Any:
+        return self.get_configuration_object_as_dict(DEFAULT_SECTION)
+
+    def set_model_label_enumeration(self, enumeration: Mapping[str, int] | None = None) -> None:
+        """What the labels of the task's models mean: {"cat": 1}."""
+        labels = {str(label): int(number) for label, number in (enumeration or {}).items()}
+        self.set_configuration_object(LABELS, config_dict=labels)
+
+    def get_labels_enumeration(self) -> dict[str, int]:
+        """{} when none was set."""
+        return self.get_configuration_object_as_dict(LABELS) or {}
+
+    def _described(self, sections: Sections) -> Sections:
+        """`sections`, whose parameters keep the descriptions they have where they bring none."""
+        present = self._sections()
+        for section, entries in sections.items():
+            for name, new in entries.items():
+                old = present.get(section, {}).get(name)
+                if old is not None and new["description"] is None:
+                    new["description"] = old["description"]
+        return sections
+
     def _sections(self) -> Sections:
         self.reload()
         return cast(Sections, self.data["hyperparameters"])
@@ -180,6 +228,15 @@ def _property(value: Any) -> dict[str, Any]:
         found = cast(Mapping[str, Any], value)
         return entry(found["value"], found.get("description"), found.get("type"))
     return entry(value)
+
+
+def _property_names(item: Any) -> list[str]:
+    if isinstance(item, Mapping):
+        return [str(cast(Mapping[str, Any], item)["name"])]
+    if isinstance(item, str):
+        return [item.removeprefix(f"{PROPERTIES}/")]
+    words = [str(word) for word in cast(Iterable[Any], item)]
+    return words[1:] if len(words) == 2 and words[0] == PROPERTIES else words
 
 
 def _together(

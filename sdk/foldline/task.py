@@ -1,37 +1,62 @@
 """`Task`: one thing that runs, with the names and parameters that ClearML's users know."""
 
+import random
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, NoReturn, Self, cast
 
-from foldline import arguments, compat, finding, process, scripts, types
+from foldline import arguments, capture, compat, creating, iterations, process, recipe, scripts, types, versioning
+from foldline.absent import WithoutSome
 from foldline.client import shared
-from foldline.connecting import ARGUMENTS, Connecting
+from foldline.connecting import Connecting
 from foldline.definition import defining, end_definition
-from foldline.details import WithDetails, container
+from foldline.details import WithDetails
 from foldline.errors import FoldlineError
 from foldline.inert import LaterTask, Nothing
-from foldline.logger import flush_all
+from foldline.logger import Logger, flush_all
+from foldline.moving import WithCopies
 from foldline.outcome import WithOutcome
 from foldline.outputs import WithOutputs
-from foldline.own_process import OwnAttempt, save_work_on_terminate
-from foldline.parameters import Sections, entry
+from foldline.own_process import HeldAttempt, OwnAttempt, save_work_on_terminate
+from foldline.recipe import WithRecipe
+from foldline.remote_functions import WithFunctions
+from foldline.searching import WithSearch
 from foldline.types import type_word
+from foldline.uploads import WithArtifacts
 
 __all__ = ["Task"]
 
 DEFAULT_PROJECT = "default"
+# What can be begun again, and still be changed.
+CONTINUABLE = ("created", "stopped", "failed", "completed")
 
+arguments.listen()
 
 # The attempt that this process is, when no agent started it.
 _own: "tuple[Task, OwnAttempt] | None" = None
+# Attempts of other tasks, which this process began by mark_started.
+_beside: dict[str, HeldAttempt] = {}
 
 
-class Task(Connecting, WithOutputs, WithOutcome, WithDetails):
+class Task(
+    Connecting,
+    WithArtifacts,
+    WithOutputs,
+    WithOutcome,
+    WithRecipe,
+    WithDetails,
+    WithSearch,
+    WithCopies,
+    WithFunctions,
+    WithoutSome,
+):
     """A handle of one task. `Task.init` makes this process one; the other class methods speak of any."""
 
     TaskTypes: ClassVar = types.TaskTypes
+    TaskStatusEnum: ClassVar = types.TaskStatusEnum
+
+    _random_seed: ClassVar[int | None] = None
 
     @classmethod
     def init(
@@ -43,7 +68,7 @@ class Task(Connecting, WithOutputs, WithOutcome, WithDetails):
         reuse_last_task_id: bool | str = True,
         continue_last_task: bool | str | int = False,
         output_uri: str | bool | None = None,
-        auto_connect_arg_parser: bool = True,
+        auto_connect_arg_parser: bool | Mapping[str, bool] = True,
         auto_connect_frameworks: bool | Mapping[str, Any] = True,
         auto_resource_monitoring: bool | Mapping[str, Any] = True,
         auto_connect_streams: bool | Mapping[str, bool] = True,
@@ -52,24 +77,42 @@ class Task(Connecting, WithOutputs, WithOutcome, WithDetails):
         """Make this process a task, or, when an agent started it, take the task it was started for.
 
         The task ends with the process: completed, failed with the exception that escaped, stopped when asked to.
+        Each start is a task of its own, unless `reuse_last_task_id` names one to begin anew, or
+        `continue_last_task` asks for a further attempt of one that keeps what it has: True for the last of this
+        project and name, an id, or a number at which its iterations go on.
         """
         if defining():
             return cast(Self, LaterTask(cls.current_task))
         compat.ignored(
             "Task.init",
-            reuse_last_task_id=reuse_last_task_id,
-            auto_connect_frameworks=auto_connect_frameworks,
             auto_resource_monitoring=auto_resource_monitoring,
             deferred_init=deferred_init,
         )
-        compat.refuse("Task.init", "starts each attempt anew", continue_last_task=continue_last_task)
         task = cls.current_task()
+        if task is not None and process.inherited() and not task._is_called(project_name, task_name):
+            task = None  # another script, which the task's process has started
         if task is None:
-            task = cls._begin(project_name, task_name, task_type, tags, output_uri, bool(auto_connect_streams))
+            task = cls._previous(project_name, task_name, reuse_last_task_id, continue_last_task)
+            fields = _recipe(task_type, tags, output_uri)
+            if task is None:
+                path = scripts.main_file()
+                name = task_name or (path.stem if path else "session")
+                record = shared().tasks.create(name=name, project=project_name or DEFAULT_PROJECT, **fields)
+                task = cls(str(record["id"]))
+                task._start_here(auto_connect_streams)
+                task._note_version()
+            else:
+                kept = _continues(continue_last_task)
+                task._begin_again(fields, kept, auto_connect_streams, _offset(continue_last_task))
         elif process.given_by_agent():
             save_work_on_terminate()
-        if auto_connect_arg_parser:
-            arguments.watch(task)
+            task._simulate(auto_connect_streams)
+        else:
+            task._check_name(project_name, task_name)
+        arguments.watch(task, auto_connect_arg_parser)
+        capture.watch(task._client, task.id, auto_connect_frameworks)
+        if cls._random_seed is not None:
+            _seed(cls._random_seed)
         return task
 
     @classmethod
@@ -96,9 +139,11 @@ class Task(Connecting, WithOutputs, WithOutcome, WithDetails):
         module: str | None = None,
         detect_repository: bool = True,
     ) -> Self:
-        """A task that waits to be enqueued: of the local file `script`, or a copy of `base_task_id`.
+        """A task that waits to be enqueued: of the local file `script`, of a repository, or like `base_task_id`.
 
-        `argparse_args` are the section Args; a script that does not call Task.init gets them on its command line.
+        With `repo`, the `script` is a path inside it, checked out where the task runs; `module` is run as
+        `python -m module`. `argparse_args` are the section Args; a local script that calls Task.init gets them by
+        that, another one on its command line.
         """
         if defining():
             return cast(Self, Nothing())
@@ -108,143 +153,37 @@ class Task(Connecting, WithOutputs, WithOutcome, WithDetails):
             force_single_script_file=force_single_script_file,
             detect_repository=detect_repository,
         )
-        compat.refuse(
-            "Task.create",
-            "runs the local files that travel with the task",
+        said = creating.script_of(
+            shared(),
             repo=repo,
             branch=branch,
             commit=commit,
+            script=script,
+            working_directory=working_directory,
             module=module,
+            binary=binary,
         )
-        if base_task_id:
-            return cls.clone(base_task_id, name=task_name, project=project_name)
-        said: dict[str, Any] = {"entry_point": ""}
-        if script:
-            said, sources = scripts.script_of_file(Path(script))
-            scripts.upload(shared(), sources)
-        if working_directory:
-            said["working_dir"] = working_directory
-        if needed := scripts.requirements(packages, None if requirements_file is None else str(requirements_file)):
+        if needed := recipe.requirements(packages, requirements_file):
             said["requirements"] = needed
-        if binary:
-            said["binary"] = binary
-        if argparse_args and script and "Task.init" not in Path(script).read_text("utf-8", "replace"):
-            said["arguments"] = [word for name, value in argparse_args for word in (f"--{name}", str(value))]
-        fields: dict[str, Any] = {"script": said, "type": type_word(task_type) or "training"}
+        if words := creating.command_line(script, argparse_args):
+            said["arguments"] = words
+        fields: dict[str, Any] = {}
+        if said:
+            fields["script"] = said
         if argparse_args:
-            section: Sections = {ARGUMENTS: {name: entry(value) for name, value in argparse_args}}
-            fields["hyperparameters"] = section
+            fields["hyperparameters"] = creating.arguments(argparse_args)
         if docker or docker_args or docker_bash_setup_script:
-            fields["container"] = container(docker, docker_args, docker_bash_setup_script)
-        name = task_name or (Path(script).stem if script else "task")
+            fields["container"] = recipe.container(docker, docker_args, docker_bash_setup_script)
+        if kind := type_word(task_type):
+            fields["type"] = kind
+        if base_task_id:
+            task = cls.clone(base_task_id, name=task_name, project=project_name)
+            if fields:
+                task._edit(**fields)
+            return task
+        name = task_name or (Path(script).stem if script else module or "task")
         record = shared().tasks.create(name=name, project=project_name or DEFAULT_PROJECT, **fields)
         return cls(str(record["id"]), record=record)
-
-    @classmethod
-    def clone(
-        cls,
-        source_task: "str | Task | None" = None,
-        name: str | None = None,
-        comment: str | None = None,
-        parent: "str | Task | None" = None,
-        project: str | None = None,
-    ) -> Self:
-        """A task like `source_task` (this process's by default) that waits to be enqueued."""
-        if defining():
-            return cast(Self, Nothing())
-        source = source_task if source_task is not None else cls.current_task()
-        if source is None:
-            raise ValueError("clone() needs a source_task: this process runs no task")
-        record = shared().tasks.clone(
-            _identifier(source),
-            name=name,
-            project=project,
-            parent=None if parent is None else _identifier(parent),
-            comment=comment,
-        )
-        return cls(str(record["id"]), record=record)
-
-    @classmethod
-    def get_task(
-        cls,
-        task_id: str | None = None,
-        project_name: str | None = None,
-        task_name: str | None = None,
-        tags: Sequence[str] | None = None,
-        allow_archived: bool = True,
-        task_filter: Mapping[str, Any] | None = None,
-    ) -> Self | None:
-        """The task of that id (NotFound when there is none), or the newest of that project and name, or None."""
-        compat.ignored("Task.get_task", allow_archived=allow_archived)
-        if task_id:
-            record = shared().tasks.get(task_id)
-            return cls(str(record["id"]), record=record)
-        if not (project_name or task_name or tags or task_filter):
-            raise ValueError("get_task() needs a task_id, or a project_name and task_name")
-        found = next(finding.rows(shared(), project_name, tags, task_filter, task_name), None)
-        return None if found is None else cls(str(found["id"]))
-
-    @classmethod
-    def get_tasks(
-        cls,
-        task_ids: Sequence[str] | None = None,
-        project_name: str | None = None,
-        task_name: str | None = None,
-        tags: Sequence[str] | None = None,
-        allow_archived: bool = True,
-        task_filter: Mapping[str, Any] | None = None,
-    ) -> list[Self]:
-        """Those of the ids, or all of the project whose name the regular expression `task_name` finds."""
-        compat.ignored("Task.get_tasks", allow_archived=allow_archived)
-        if task_ids is not None:
-            return [cls(identifier) for identifier in task_ids]
-        found = finding.rows(shared(), project_name, tags, task_filter)
-        return [cls(str(row["id"])) for row in finding.named(found, task_name)]
-
-    @classmethod
-    def query_tasks(
-        cls,
-        project_name: str | None = None,
-        task_name: str | None = None,
-        tags: Sequence[str] | None = None,
-        additional_return_fields: Sequence[str] | None = None,
-        task_filter: Mapping[str, Any] | None = None,
-    ) -> list[str] | list[dict[str, Any]]:
-        """Ids; with `additional_return_fields`, dicts of the id and those fields (dotted names reach inside)."""
-        found = finding.named(finding.rows(shared(), project_name, tags, task_filter), task_name)
-        if not additional_return_fields:
-            return [str(row["id"]) for row in found]
-        return [{"id": row["id"], **_fields(row, additional_return_fields)} for row in found]
-
-    @classmethod
-    def enqueue(
-        cls, task: "str | Task", queue_name: str | None = None, queue_id: str | None = None, force: bool = False
-    ) -> dict[str, Any]:
-        """Put the task into a queue. `force` spells out what else it takes: reset, then enqueue; the record comes back.
-
-        Raises Refused, with the reason, when its state does not allow that.
-        """
-        if defining():
-            return {}
-        queue = queue_name or queue_id
-        if not queue:
-            raise ValueError("enqueue() needs a queue_name")
-        identifier = _identifier(task)
-        if force and shared().tasks.get(identifier)["status"] not in ("created", "queued"):
-            shared().tasks.reset(identifier)
-        return _noted(task, shared().tasks.enqueue(identifier, queue))
-
-    @classmethod
-    def dequeue(cls, task: "str | Task") -> dict[str, Any]:
-        """Take the task out of its queue; the record comes back."""
-        return _noted(task, shared().tasks.dequeue(_identifier(task)))
-
-    @classmethod
-    def get_num_enqueued_tasks(cls, queue_name: str | None = None, queue_id: str | None = None) -> int:
-        queue = queue_name or queue_id
-        if not queue:
-            raise ValueError("get_num_enqueued_tasks() needs a queue_name")
-        return int(shared().queues.get(queue)["length"])
 
     @classmethod
     def current_task(cls) -> Self | None:
@@ -256,6 +195,10 @@ class Task(Connecting, WithOutputs, WithOutcome, WithDetails):
         identifier = process.task_id()
         return None if identifier is None else cls(identifier)
 
+    @property
+    def logger(self) -> Logger:
+        return self.get_logger()
+
     @staticmethod
     def running_locally() -> bool:
         """Whether no agent started this process."""
@@ -265,25 +208,61 @@ class Task(Connecting, WithOutputs, WithOutcome, WithDetails):
         """Whether this process is that task."""
         return self.id == process.task_id()
 
+    def is_current_task(self) -> bool:
+        return self.is_main_task()
+
+    @classmethod
+    def set_random_seed(cls, random_seed: int | bool | None) -> None:
+        """Before Task.init: seed random, and numpy and torch where they are loaded, as the task begins.
+
+        True is 1337, as in ClearML; None and False leave them alone, which is also what happens without this call.
+        """
+        cls._random_seed = (1337 if random_seed else None) if isinstance(random_seed, bool | None) else int(random_seed)
+
+    def get_random_seed(self) -> int | None:
+        return self._random_seed
+
+    def set_initial_iteration(self, offset: int = 0) -> int:
+        """From now on, what this process reports is counted from `offset` on."""
+        iterations.set_offset(self.id, int(offset))
+        return int(offset)
+
+    def get_initial_iteration(self) -> int:
+        return iterations.offset_of(self.id)
+
+    @classmethod
+    def debug_simulate_remote_task(cls, task_id: str, reset_task: bool = False) -> None:
+        """Before Task.init: let this process run that task as an agent's process would, with the server's values."""
+        if process.task_id():
+            raise FoldlineError("this process is a task already: call debug_simulate_remote_task() before Task.init")
+        if reset_task and shared().tasks.get(task_id)["status"] != "created":
+            shared().tasks.reset(task_id)
+        process.simulate(task_id)
+
     def execute_remotely(
         self, queue_name: str | None = None, clone: bool = False, exit_process: bool = True
     ) -> "Task | None":
         """End here and leave the rest to an agent: the task (or a clone) goes into the queue, this process exits 0.
 
-        Without a queue the task stays a template. Nothing happens when an agent runs this already.
+        Without a queue the task stays a template. Nothing happens when an agent runs this already. Another task than
+        this process's is only enqueued.
         """
         end_definition()
-        if process.given_by_agent():
+        if process.given_by_agent() and self.is_main_task():
+            return None
+        if _own is None or _own[0].id != self.id:
+            if not queue_name:
+                raise FoldlineError("execute_remotely() needs a queue_name for a task that is not this process's")
+            Task.enqueue(Task.clone(self) if clone else self, queue_name)
             return None
         if not clone and not exit_process:
             raise ValueError("a task that an agent is to run cannot go on here: give clone=True or exit_process=True")
-        if _own is None or _own[0].id != self.id:
-            raise FoldlineError("execute_remotely() is for the task of this process: call Task.init first, or enqueue")
         target = Task.clone(self) if clone else self
         if not clone:
             self._release()
-            self._client.tasks.stop(self.id, "to be run elsewhere", now=True)
-            self._record = self._client.tasks.reset(self.id)
+            self._record = self._client.tasks.stop(self.id, "to be run elsewhere", now=True)
+            if not queue_name:
+                self._record = self._client.tasks.reset(self.id)
         if queue_name:
             Task.enqueue(target, queue_name)
             print(f"Task {target.name!r} ({target.id}) waits in queue {queue_name!r}.")
@@ -301,75 +280,130 @@ class Task(Connecting, WithOutputs, WithOutcome, WithDetails):
             _, attempt = _own
             _own = None
             arguments.unwatch()
+            capture.unwatch()
             attempt.finish()
+            process.simulate(None)
+        elif beside := _beside.pop(self.id, None):
+            beside.release()
+            self._record = self._client.tasks.complete(self.id)
 
     @classmethod
-    def _begin(
-        cls,
-        project: str | None,
-        name: str | None,
-        kind: types.TaskTypes | str,
-        tags: Sequence[str] | None,
-        output_uri: str | bool | None,
-        keep_console: bool,
-    ) -> Self:
-        script, sources = scripts.script_of_main()
-        client = shared()
-        scripts.upload(client, sources)
+    def _previous(
+        cls, project: str | None, name: str | None, reuse: bool | str, go_on: bool | str | int
+    ) -> Self | None:
+        """The task that this process is to go on with, or to begin anew; None for a new one."""
+        named = go_on if isinstance(go_on, str) else reuse if isinstance(reuse, str) else None
+        if named:
+            return cls(str(shared().tasks.get(named)["id"]))
+        if not _continues(go_on):
+            return None
         path = scripts.main_file()
-        fields: dict[str, Any] = {"script": script, "type": type_word(kind) or "training", "tags": list(tags or ())}
-        if isinstance(output_uri, str):
-            fields["output_destination"] = output_uri
-        name = name or (path.stem if path else "session")
-        record = client.tasks.create(name=name, project=project or DEFAULT_PROJECT, **fields)
-        task = cls(str(record["id"]))
-        task._start_here(keep_console)
-        return task
+        return cls.get_task(
+            project_name=project or DEFAULT_PROJECT,
+            task_name=name or (path.stem if path else "session"),
+            task_filter={"status": list(CONTINUABLE)},
+        )
 
-    def _start_here(self, keep_console: bool = True) -> None:
+    def _begin_again(
+        self, fields: dict[str, Any], keep: bool, streams: bool | Mapping[str, bool], offset: int | None
+    ) -> None:
+        """A further attempt of this task, by the script as it is now; without `keep` of the task emptied first."""
+        if not keep and self.get_status() != "created":
+            self._client.tasks.reset(self.id)
+        reported = keep and offset is None and bool(self.get_last_scalar_metrics())
+        self._start_here(streams)
+        self._edit(script=fields["script"])
+        self._note_version()
+        if fields["tags"]:
+            self.add_tags(fields["tags"])
+        if not keep:
+            self._edit(hyperparameters={}, replace_hyperparameters=True)
+        elif offset is None:
+            offset = self.get_last_iteration() + 1 if reported else 0
+        self.set_initial_iteration(offset or 0)
+
+    def _note_version(self) -> None:
+        path = scripts.main_file()
+        if path is not None and (version := versioning.of(path)):
+            self._edit(runtime={versioning.KEY: version})
+
+    def _is_called(self, project: str | None, name: str | None) -> bool:
+        return project in (None, "", self.project) and name in (None, "", self.name)
+
+    def _check_name(self, project: str | None, name: str | None) -> None:
+        if not self._is_called(project, name):
+            raise FoldlineError(
+                f"this process is task {self.name!r} of project {self.project!r} already, not {name or self.name!r} of "
+                f"{project or self.project!r}: close() it before Task.init, or make another task with Task.create"
+            )
+
+    def _simulate(self, streams: bool | Mapping[str, bool]) -> None:
+        global _own
+        if process.simulated() and _own is None:
+            _own = (self, OwnAttempt(self._client, self.id, keep_console=streams))
+            self._record = None
+
+    def _start_here(self, streams: bool | Mapping[str, bool] = True) -> None:
         global _own
         if process.given_by_agent() and self.is_main_task():
             return
-        if _own is not None and _own[0].id != self.id:
-            raise FoldlineError(f"this process is task {_own[0].id} already: close() it first")
-        if _own is None:
-            _own = (self, OwnAttempt(self._client, self.id, keep_console=keep_console))
-            self._record = None
+        if _own is None and not process.given_by_agent():
+            _own = (self, OwnAttempt(self._client, self.id, keep_console=streams))
+        elif _own is None or _own[0].id != self.id:
+            _beside[self.id] = HeldAttempt(self._client, self.id)
+            _beside[self.id].keep()
+        self._record = None
 
     def _release(self) -> None:
         """Its outcome is about to be said by hand: this process's end says nothing more about it."""
         global _own
         flush_all()
+        if beside := _beside.pop(self.id, None):
+            beside.release()
         if _own is not None and _own[0].id == self.id:
             _, attempt = _own
             _own = None
             arguments.unwatch()
+            capture.unwatch()
             attempt.release()
+
+    def _is_mine(self) -> bool:
+        return self.is_main_task()
+
+
+def _recipe(kind: types.TaskTypes | str, tags: Sequence[str] | None, output_uri: str | bool | None) -> dict[str, Any]:
+    """What this process's script makes a task of; its sources are stored."""
+    script, sources = scripts.script_of_main()
+    scripts.upload(shared(), sources)
+    if asked := recipe.asked_requirements():
+        script["requirements"] = asked
+    fields: dict[str, Any] = {
+        "script": script,
+        "type": type_word(kind) or "training",
+        "tags": [tags] if isinstance(tags, str) else list(tags or ()),
+    }
+    if isinstance(output_uri, str):
+        fields["output_destination"] = output_uri
+    return fields
+
+
+def _continues(go_on: bool | str | int) -> bool:
+    """Whether an attempt of an earlier task is meant: 0 is a number at which its iterations begin, False is none."""
+    return go_on is not False and go_on != ""
+
+
+def _offset(go_on: bool | str | int) -> int | None:
+    return go_on if isinstance(go_on, int) and not isinstance(go_on, bool) else None
+
+
+def _seed(seed: int) -> None:
+    random.seed(seed)
+    if numpy := sys.modules.get("numpy"):
+        numpy.random.seed(seed)
+    if torch := sys.modules.get("torch"):
+        torch.manual_seed(seed)
 
 
 def _leave(task: Task) -> NoReturn:
     task.close()
     sys.exit(0)
-
-
-def _identifier(task: "str | Task") -> str:
-    return task.id if isinstance(task, Task) else str(task)
-
-
-def _noted(task: "str | Task", record: dict[str, Any]) -> dict[str, Any]:
-    if isinstance(task, Task):
-        task._record = record  # pyright: ignore[reportPrivateUsage]
-    return record
-
-
-def _fields(row: Mapping[str, Any], names: Sequence[str]) -> dict[str, Any]:
-    record: Mapping[str, Any] = row
-    if any(name.split(".")[0] not in row for name in names):
-        record = shared().tasks.get(str(row["id"]))
-    return {name: _inside(record, name) for name in names}
-
-
-def _inside(record: Any, name: str) -> Any:
-    for part in name.split("."):
-        record = cast(Mapping[str, Any], record).get(part) if isinstance(record, Mapping) else None
-    return record

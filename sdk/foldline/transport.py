@@ -33,6 +33,9 @@ _LOOPBACK: Final = frozenset({"127.0.0.1", "localhost", "::1"})
 
 log = logging.getLogger("foldline")
 
+# Of our own: what the user's script draws from a seeded `random` must not depend on our requests.
+_chance = random.Random()
+
 
 class Transport:
     """The connection pool of one server, safe to share between threads and across a fork."""
@@ -121,7 +124,7 @@ class Transport:
 
         give_up = time.monotonic() + patience
         for attempt in itertools.count():
-            wait = min(0.1 * 2 ** min(attempt, 8), 5.0) * random.uniform(0.5, 1.0)
+            wait = min(0.1 * 2 ** min(attempt, 8), 5.0) * _chance.uniform(0.5, 1.0)
             try:
                 response = send()
                 if response.is_success:

@@ -1,6 +1,6 @@
-"""The kinds of tasks, as ClearML names them."""
+"""The kinds of tasks and their statuses, as ClearML names them."""
 
-from enum import Enum
+from enum import Enum, StrEnum
 
 
 class TaskTypes(Enum):
@@ -19,6 +19,21 @@ class TaskTypes(Enum):
 
     def __str__(self) -> str:
         return str(self.value)
+
+
+class TaskStatusEnum(StrEnum):
+    """A status equals its word: `task.status == Task.TaskStatusEnum.completed`."""
+
+    created = "created"
+    queued = "queued"
+    in_progress = "in_progress"
+    stopped = "stopped"
+    published = "published"
+    publishing = "publishing"
+    closed = "closed"
+    failed = "failed"
+    completed = "completed"
+    unknown = "unknown"
 
 
 def type_word(given: "TaskTypes | str | None") -> str | None:

@@ -169,6 +169,24 @@ def test_a_draft_is_started_by_hand(house: House, tmp_path: Path):
     assert house.wait(run_id)["status"] == "completed"
 
 
+def test_plots_are_listed_and_saved(house: House, tmp_path: Path):
+    task_id = house.client.tasks.create(name="draws", project="cli")["id"]
+    sha256, _ = house.client.blobs.put_bytes(b"a picture")
+    picture = {"title": "a/b", "series": "..", "iteration": 7, "kind": "image", "sha256": sha256, "filename": "x.png"}
+    elsewhere = {"title": "film", "series": "s", "iteration": 1, "kind": "media", "url": "s3://bucket/a.mp4"}
+    for plot in (picture, elsewhere):
+        house.client.plots.add(task_id, plot)
+    listed = printed(house, "task", "plots", task_id)
+    assert [line.split("\t")[:4] for line in listed.splitlines()[1:]] == [
+        ["a/b", "..", "7", "image"],
+        ["film", "s", "1", "media"],
+    ]
+    said = printed(house, "task", "plots", task_id, "--save", str(tmp_path))
+    saved = tmp_path / "a%2Fb" / "%2E%2E" / "7.png"
+    assert said.splitlines() == [str(saved), "film/s/1 lies at s3://bucket/a.mp4"]
+    assert saved.read_bytes() == b"a picture"
+
+
 def test_tasks_queues_and_agents(house: House, good: dict[str, Any]):
     task_id = house.steps(good["id"])["first"]["task_id"]
     assert task_id in printed(house, "task", "ls", "--limit", "100", "-o", "ids").split()

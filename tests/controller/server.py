@@ -14,10 +14,11 @@ from controller.verify import verify_run, work_rows
 from domain import task as tasks
 from domain.agent import AgentRegistered
 from domain.content import Content, Parameter
-from domain.ids import step_task_id, task_stream
+from domain.ids import run_stream, step_task_id, task_stream
 from domain.lifecycle import RUN_ENDED
 from domain.pipeline import Definition, PipelineParameter, Plan, StepDefinition
-from domain.run import Run
+from domain.run import AnswerHook, Run, RunCommand
+from domain.run_state import Hook
 from domain.task import EnqueueTask, Task, TaskCommand, TaskCreated
 from eventstore.store import Append, Recorded, Store
 
@@ -99,6 +100,9 @@ class Server:
         submission = Submission(definition=definition, **fields)
         return self.controller.submit_run(run_id or new_id(), submission, by).id
 
+    def tell(self, run_id: str, command: RunCommand, by: By = BY, **fields: Any) -> Answer:
+        return self.controller.run(run_id, command, by, **fields)
+
     def agent(self, name: str = "h:0", **fields: Any) -> "Agent":
         return Agent(self, name, **fields)
 
@@ -121,6 +125,21 @@ class Server:
         run = self.run(run_id)
         return {name: run.step(name).status for name in run.plan.steps}
 
+    def asked(self, run_id: str, kind: str = "", step: str = "") -> list[Hook]:
+        """The open questions to the run's host, the oldest first."""
+        hooks = sorted(self.run(run_id).hooks.values(), key=lambda hook: (hook.at, hook.asked.id))
+        return [
+            one
+            for one in hooks
+            if one.asked.kind in (kind or one.asked.kind) and one.asked.step in (step or one.asked.step)
+        ]
+
+    def child(self, run_id: str, name: str) -> str:
+        """The run that the step is."""
+        found = self.run(run_id).step(name).run_id
+        assert found is not None
+        return found
+
     def events(self, *types: str) -> list[Recorded]:
         """The whole log, or what is of these types in it."""
         rows = self.store.read(limit=1_000_000)
@@ -141,7 +160,11 @@ class Server:
         folded = folded_tasks(log)
         assert self.rows("work") == sorted(work_rows(log), key=lambda row: str(row["task_id"]))
         held = {task_stream(task.id): task.attempts[-1] for task in folded.values() if task.status == "in_progress"}
-        leases = {row["stream"]: row for row in self.rows("lease") if row["stream"].startswith("task-")}
+        for run_id in {row.run_id for row in log if row.run_id is not None}:
+            host = Reader(self.store).run(run_id).host
+            if host.status == "running":
+                held[run_stream(run_id)] = host.attempts[-1]
+        leases = {row["stream"]: row for row in self.rows("lease") if not row["stream"].startswith("agent-")}
         assert {stream: (row["attempt"], row["session"]) for stream, row in leases.items()} == {
             stream: (attempt.number, attempt.session) for stream, attempt in held.items()
         }
@@ -153,6 +176,7 @@ class Server:
         fresh.catch_up()
         assert state.position == fresh.state.position == len(log)
         assert (state.held, state.queues, state.agents) == (fresh.state.held, fresh.state.queues, fresh.state.agents)
+        assert (state.hosts, state.timers) == (fresh.state.hosts, fresh.state.timers)
         for queue in state.queues:
             assert (state.ready.length(queue), state.ready.first(queue)) == (
                 fresh.state.ready.length(queue),
@@ -217,7 +241,7 @@ class Agent:
         for stop in answer.stop:
             if stop.lost:
                 self.held.pop(stop.task_id, None)
-        self.held.update({claim.task.id: claim.attempt for claim in answer.claims})
+        self.held.update({claimed(claim): claim.attempt for claim in answer.claims})
         return answer
 
     def ask_in_vain(self, *reports: Report, free: int = 1, server: Server | None = None) -> Exchanged:
@@ -231,6 +255,12 @@ class Agent:
 
     def end(self, claim: Claim, status: str = "completed", *, free: int = 0, **fields: Any) -> Exchanged:
         return self.ask(ended(claim, status, **fields), free=free)
+
+    def answer(self, run_id: str, kind: str = "", step: str = "", **said: Any) -> None:
+        """As the run's host, answer the oldest question of this kind. Raises Refused."""
+        hook = self.server.asked(run_id, kind, step)[0]
+        given = AnswerHook(hook_id=hook.asked.id, session=self.session, attempt=self.held[run_id], **said)
+        self.server.tell(run_id, given)
 
     def beat(self, *, everything: bool = True) -> list[Any]:
         """A heartbeat, which names what it holds, or nothing."""
@@ -246,13 +276,20 @@ class Agent:
         claims = self.ask().claims
         while claims:
             [claim] = claims
-            names.append(claim.task.name)
+            names.append(claim.task.name if claim.task else "")
             claims = self.end(claim, outcome(claim), free=1).claims
         return names
 
 
+def claimed(claim: Claim) -> str:
+    """The id of the task, or of the run whose host it is."""
+    found = claim.task or claim.run
+    assert found is not None
+    return found.id
+
+
 def ended(claim: Claim, status: str = "completed", **fields: Any) -> Report:
-    return Report(task_id=claim.task.id, attempt=claim.attempt, status=status, **fields)
+    return Report(task_id=claimed(claim), attempt=claim.attempt, status=status, **fields)
 
 
 def is_over(run: Run) -> bool:

@@ -14,11 +14,22 @@ from domain.events import TYPES
 from domain.lifecycle import RUN_ENDED, STEP_ENDED
 from domain.pipeline import STRICT, Definition, Plan
 from domain.run import Fact, Run, fold
-from domain.run_events import RunCompleted, RunFailed, RunStopped, RunStopRequested, StepFailed, StepSkipped
-from domain.task import ENDS, TaskCreated
+from domain.run_events import (
+    ChildRunLaunched,
+    DeadlinePassed,
+    HookAnswered,
+    HookRequested,
+    RunCompleted,
+    RunFailed,
+    RunStopped,
+    StepRetryScheduled,
+    StepsReopened,
+)
+from domain.task import TaskAdopted, TaskCompleted, TaskCreated
 from tests.domain.play import RUN_ID, Play, decided_again
-from tests.domain.random_runs import SEEDS, digest_of_many, line, open_steps, random_run
+from tests.domain.random_runs import SEEDS, digest_of_many, line, random_run
 
+ANY_END: Any = (RunCompleted, RunFailed, RunStopped)
 ROOT = Path(__file__).parents[2]
 
 
@@ -36,6 +47,32 @@ def counts_add_up(play: Play) -> None:
     assert sum(counted.values()) == len(play.plan.steps)
     assert play.run.open == sum(count for status, count in counted.items() if status not in STEP_ENDED)
     assert (play.run.status in RUN_ENDED) == (play.run.open == 0)
+    nothing_is_left_of_what_has_ended(play)
+    what_waits_waits_for_something(play)
+
+
+def nothing_is_left_of_what_has_ended(play: Play) -> None:
+    run = play.run
+    ended = {name for name, status in play.statuses.items() if status in STEP_ENDED}
+    assert not {name for kind, name in run.timers if kind in ("time_limit", "retry", "approval")} & ended
+    assert {name for kind, name in run.timers if kind == "hook"} <= set(run.hooks)
+    assert not {hook.asked.step for hook in run.hooks.values() if hook.asked.kind != "status"} & ended
+    assert not (run.timers and run.status in RUN_ENDED)
+
+
+def what_waits_waits_for_something(play: Play) -> None:
+    """Else nobody would ever help it on."""
+    for name, status in play.statuses.items():
+        if status != "waiting":
+            continue
+        waits_for = play.step(name).gates.waits_for
+        assert waits_for or play.run.status == "paused", name
+        gating = [hook for hook in play.run.hooks.values() if hook.asked.step == name and hook.asked.kind != "status"]
+        assert len(gating) == (waits_for == "hook"), name
+        if waits_for == "retry" and play.run.status == "running":
+            assert ("retry", name) in play.run.timers
+        if waits_for == "pause":
+            assert play.run.status == "paused"
 
 
 def went_wrong(play: Play) -> list[str]:
@@ -47,6 +84,26 @@ def went_wrong(play: Play) -> list[str]:
         if not allowed.get(play.step(name).status, True):
             wrong.append(name)
     return wrong
+
+
+def told_in_vain(play: Play) -> bool:
+    """Whether a status_change_callback raised, or never answered, since the last step was reopened."""
+    found, kinds = False, dict[str, str]()
+    for fact in play.log:
+        event = fact.event
+        if isinstance(event, HookRequested):
+            kinds[event.id] = event.kind
+        elif isinstance(event, StepsReopened):
+            found = False
+        elif isinstance(event, HookAnswered):
+            found |= event.kind == "status" and bool(event.error) and fact.run_version < ended_at(play)
+        elif isinstance(event, DeadlinePassed) and event.kind == "hook":
+            found |= kinds[event.name] == "status"
+    return found
+
+
+def ended_at(play: Play) -> int:
+    return play.of_type(ANY_END)[-1].run_version
 
 
 def blocked_by(play: Play, name: str) -> list[str]:
@@ -64,47 +121,82 @@ def blocked_by(play: Play, name: str) -> list[str]:
     return blocking
 
 
+def by_hand(play: Play) -> bool:
+    """Whether people reopened steps, or marked some as completed: then the present alone does not explain itself."""
+    marked = [fact for fact in play.of_type(TaskCompleted) if getattr(fact.event, "reason", "").startswith("marked")]
+    return bool(play.of_type(StepsReopened) or marked)
+
+
 def a_run_ends_as_soon_as_nothing_is_open_and_its_outcome_is_the_one_it_earned(play: Play) -> None:
-    assert not open_steps(play)
+    assert play.run.status in RUN_ENDED
     assert set(play.statuses.values()) <= STEP_ENDED
-    asked = [fact.event.outcome for fact in play.log if isinstance(fact.event, RunStopRequested)]
-    earned = asked[0] if asked else "failed" if went_wrong(play) else "completed"
-    # A step may fail early and abort the run; a stop that comes after it changes nothing any more.
-    aborted = play.run.aborted_by is not None
-    assert play.run.status == ("failed" if aborted else earned)
+    earned = play.run.ending or ("failed" if went_wrong(play) or told_in_vain(play) else "completed")
+    assert play.run.status == earned
     assert (play.run.reason == "") == (play.run.status == "completed")
-    ends = [fact for fact in play.log if isinstance(fact.event, RunCompleted | RunFailed | RunStopped)]
-    assert ends == play.log[-1:]
 
 
-def a_step_is_skipped_exactly_when_its_parents_or_a_stop_keep_it_from_running(play: Play) -> None:
+def a_run_ends_once_and_once_more_whenever_it_is_reopened(play: Play) -> None:
+    run, ends = Run(id=RUN_ID, plan=play.plan), 0
+    for fact in play.log:
+        before, run = run, fold([fact], run)
+        if isinstance(fact.event, RunCompleted | RunFailed | RunStopped):
+            assert before.status not in RUN_ENDED
+            ends += 1
+        elif before.status in RUN_ENDED:
+            assert run.status == before.status or isinstance(fact.event, StepsReopened)
+            ends -= isinstance(fact.event, StepsReopened)
+    assert ends == 1
+
+
+def no_run_completes_with_a_step_that_was_kept_from_running_for_no_reason(play: Play) -> None:
+    if play.run.status != "completed":
+        return
+    assert not went_wrong(play)
+    for name, status in play.statuses.items():
+        if status == "skipped":
+            assert blocked_by(play, name) or "returned False" in play.step(name).reason, name
+
+
+def a_step_is_skipped_exactly_when_its_parents_or_a_stop_or_a_callback_keep_it_from_running(play: Play) -> None:
     halted = play.run.ending is not None
     for name in play.plan.steps:
         step, blocking = play.step(name), blocked_by(play, name)
         if step.status == "skipped":
-            assert blocking or halted, name
+            assert blocking or halted or "returned False" in step.reason, name
             assert step.reason
-        else:
+        elif not by_hand(play):
             assert not blocking, f"{name} ran although {blocking} had ended as they did"
-        assert (step.task_id is None) == (step.attempts == 0 and step.queued_at is None)
 
 
 def a_step_waits_for_all_its_parents_and_its_task_is_created_at_most_once(play: Play) -> None:
-    created = [fact.step for fact in play.of_type(TaskCreated)]
+    created = [fact.step for fact in play.log if isinstance(fact.event, TaskCreated | TaskAdopted)]
     assert len(created) == len(set(created))
-    ended_at: dict[str, int] = {}
     run = Run(id=RUN_ID, plan=play.plan)
     for fact in play.log:
-        if isinstance(fact.event, TaskCreated):
-            assert set(play.plan.parents[fact.step or ""]) <= set(ended_at)
+        if isinstance(fact.event, TaskCreated | TaskAdopted | ChildRunLaunched) and not by_hand(play):
+            assert all(run.step(parent).status in STEP_ENDED for parent in play.plan.parents[fact.step or ""])
         run = fold([fact], run)
-        if fact.step and run.step(fact.step).status in STEP_ENDED:
-            ended_at.setdefault(fact.step, fact.run_version)
 
 
-def a_step_ends_once(play: Play) -> None:
-    ends = [fact.step for fact in play.log if isinstance(fact.event, (*ENDS, StepSkipped, StepFailed))]
-    assert sorted(filter(None, ends)) == sorted(play.plan.steps)
+def a_step_ends_once_unless_it_is_reopened(play: Play) -> None:
+    run = Run(id=RUN_ID, plan=play.plan)
+    for fact in play.log:
+        before, run = run, fold([fact], run)
+        if fact.step is not None and before.step(fact.step).status in STEP_ENDED:
+            assert run.step(fact.step).status == before.step(fact.step).status, fact
+
+
+def no_more_retries_than_allowed(play: Play) -> None:
+    lives = 1 + len(play.of_type(StepsReopened))
+    for name in play.plan.steps:
+        retry = play.plan.retry(name)
+        said_so = sum(
+            isinstance(fact.event, HookAnswered) and fact.event.kind == "retry" and bool(fact.event.verdict)
+            for fact in play.log
+            if fact.step == name
+        )
+        scheduled = [fact for fact in play.of_type(StepRetryScheduled) if fact.step == name]
+        assert len(scheduled) <= lives * (retry.times if retry else 0) + said_so
 
 
 def the_fold_of_the_log_is_the_live_state(play: Play) -> None:
@@ -128,9 +220,12 @@ def deciding_the_recorded_history_again_gives_the_same_events(play: Play) -> Non
 
 HOLDS = [
     a_run_ends_as_soon_as_nothing_is_open_and_its_outcome_is_the_one_it_earned,
-    a_step_is_skipped_exactly_when_its_parents_or_a_stop_keep_it_from_running,
+    a_run_ends_once_and_once_more_whenever_it_is_reopened,
+    no_run_completes_with_a_step_that_was_kept_from_running_for_no_reason,
+    a_step_is_skipped_exactly_when_its_parents_or_a_stop_or_a_callback_keep_it_from_running,
     a_step_waits_for_all_its_parents_and_its_task_is_created_at_most_once,
-    a_step_ends_once,
+    a_step_ends_once_unless_it_is_reopened,
+    no_more_retries_than_allowed,
     the_fold_of_the_log_is_the_live_state,
     deciding_the_recorded_history_again_gives_the_same_events,
 ]

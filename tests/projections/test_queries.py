@@ -10,13 +10,15 @@ from sqlalchemy import event, text
 from domain import agent as agents
 from domain.content import Content, Edit
 from domain.pipeline import PipelineParameter
+from domain.queue import QueuePaused, QueueResumed
 from domain.refused import Invalid
 from domain.run import StartRun, StopRun
 from domain.task import ArtifactAdded, EnqueueTask, TaskEdited
 from eventstore.sql import SqlStore, open_store
 from eventstore.store import Put, append
 from projections import queries
-from projections.queries import Listing, Row
+from projections.custom import made as made_by
+from projections.listing import Listing, Row
 from projections.runner import Runner
 from projections.tables import INDEXED_LETTERS
 from tests.projections.histories import happen
@@ -155,7 +157,9 @@ def test_every_list_can_be_read_page_by_page(world: World, ask: Ask, limit: int)
     happen(world, seed=41)
     run_id = max(world.runs, key=lambda key: len(world.runs[key].plan.steps))
     assert len(all_pages(ask, queries.tasks, limit=limit)) == len(world.tasks)
-    assert {row["id"] for row in all_pages(ask, queries.runs, limit=limit)} == world.runs.keys()
+    makers = {one.origin for one in (*world.tasks.values(), *world.runs.values()) if one.origin}
+    assert {row["id"] for row in all_pages(ask, queries.runs, limit=limit)} == world.runs.keys() | makers
+    assert {row["id"] for row in all_pages(ask, queries.runs, limit=limit, kind="custom")} == makers
     assert {row["id"] for row in all_pages(ask, queries.pipelines, limit=limit)} == world.pipelines.keys()
     steps = all_pages(ask, queries.steps, run_id, limit=limit)
     assert [row["name"] for row in steps] == list(world.runs[run_id].plan.steps)
@@ -223,10 +227,43 @@ def test_a_run_has_the_fields_of_the_contract(world: World, ask: Ask):
         "tags": ["t"],
         "default_queue": "default",
         "origin": "o" * 32,
+        "cache": "use",
+        "parent_run": None,
+        "parent_step": None,
+        "host": None,
+        "open_hooks": 0,
+        "artifacts": [],
         "step_counts": dict(run.counts),
         "warnings": ["no agent listens to queue 'default'"],
     }
     assert list(row["step_counts"])[:3] == ["pending", "waiting", "queued"]
+
+
+def test_a_custom_run_is_the_task_that_made_others(world: World, ask: Ask):
+    maker = world.task("search", Content(tags=["tuning"]))
+    made = world.task("made", origin=maker)
+    run_id = world.submit(pipeline({"a": []}), origin=maker)
+    world.do(made, EnqueueTask(queue="gpu", origin=made))
+    [custom, run], _ = ask(queries.runs, limit=2)
+    assert (run["id"], custom["id"], custom["kind"], custom["status"]) == (run_id, made, "custom", "queued")
+    [custom], _ = ask(queries.runs, name="search")
+    assert custom.keys() == run.keys()
+    assert (custom["tags"], custom["origin"], custom["created_at"]) == (["tuning"], None, world.tasks[maker].created_at)
+    assert {status: count for status, count in custom["step_counts"].items() if count} == {"queued": 1, "running": 1}
+    rows, _ = ask(made_by, maker)
+    assert [(row["kind"], row["id"], row["status"]) for row in rows] == [
+        ("task", made, "queued"),
+        ("run", run_id, "running"),
+    ]
+
+
+def test_a_paused_queue_says_who_paused_it(world: World, ask: Ask):
+    world.queue("gpu")
+    world.queue("gpu", QueuePaused(actor="ana", reason="moving"))
+    [row] = ask(queries.queues)
+    assert (row["paused"]["actor"], row["paused"]["reason"], row["paused"]["since"] > 0) == ("ana", "moving", True)
+    world.queue("gpu", QueueResumed(actor="ana"))
+    assert [row["paused"] for row in ask(queries.queues)] == [None]
 
 
 def test_runs_are_filtered(world: World, ask: Ask):
@@ -293,6 +330,8 @@ def test_a_step_has_the_fields_of_the_contract(world: World, ask: Ask):
         "queue": "default",
         "stage": None,
         "artifacts": ["data", "z"],
+        "run_id": None,
+        "retries": 0,
         "queued_at": step.queued_at,
         "started_at": step.started_at,
         "ended_at": None,

@@ -6,16 +6,18 @@ It keeps what the domain's own folds make of them, which is what the rows are he
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
+from controller.unit import states_of
 from domain import agent as agents
 from domain import pipeline as pipelines
+from domain import queue as queues
 from domain import run as runs
 from domain import task as tasks
-from domain.content import Content, edited, overridden
+from domain.content import Content, Script, edited, overridden
 from domain.events import TYPES, UPCASTS, Event
 from domain.ids import agent_id, pipeline_id, run_stream, task_stream
 from domain.pipeline import Definition, Pipeline, Plan, StepDefinition, checked
-from domain.queue import QueueCreated
 from domain.run import Decided, Fact, Run, RunCreated
+from domain.run_events import CacheAnswered, CacheAsked
 from domain.task import Task
 from eventstore.codec import Codec, digest, encode
 from eventstore.sql import SqlStore
@@ -23,7 +25,7 @@ from eventstore.store import Append, NewEvent, Put, Recorded
 
 T = TypeVar("T")
 CODEC = Codec(TYPES, UPCASTS)
-STEP_CONTENT = Content(tags=["template"])
+STEP_CONTENT = Content(tags=["template"], script=Script(source="0" * 64))
 
 
 class World:
@@ -51,9 +53,11 @@ class World:
 
         return self.store.append(job).result()
 
-    def append(self, stream: str, event: Event, run_id: str | None = None, step: str | None = None) -> Recorded:
+    def append(
+        self, stream: str, event: Event, run_id: str | None = None, step: str | None = None, **said: Any
+    ) -> Recorded:
         kind, schema, data = CODEC.encode(event)
-        new = NewEvent(stream=stream, type=kind, schema=schema, data=data, run_id=run_id, subject=step)
+        new = NewEvent(stream=stream, type=kind, schema=schema, data=data, run_id=run_id, subject=step, **said)
         return self.together(lambda: self._open().add([new])[0])
 
     def keep(self, value: Content | Definition) -> str:
@@ -127,7 +131,7 @@ class World:
                 **created,
             }
             self.runs[run_id] = Run(id=run_id, plan=Plan(definition, {self.keep(STEP_CONTENT): STEP_CONTENT}))
-            self._run_event(run_id, RunCreated(**fields))
+            self._happen(run_id, Decided(run_stream(run_id), RunCreated(**fields)))
             if not draft:
                 self.command(run_id, runs.StartRun())
 
@@ -136,8 +140,12 @@ class World:
 
     def command(self, run_id: str, command: runs.RunCommand) -> None:
         """Raises Refused."""
-        for event in runs.command(command, self.runs[run_id]):
-            self.together(lambda event=event: self._run_event(run_id, event))
+        decided = runs.command(command, self.runs[run_id])
+        self.together(lambda: [self._happen(run_id, one) for one in decided])
+
+    def run_event(self, run_id: str, event: runs.RunEvent, step: str | None = None) -> None:
+        """`event` and what follows from it, whether or not today's rules would allow it."""
+        self.together(lambda: self._happen(run_id, Decided(run_stream(run_id), event, step)))
 
     def step(self, run_id: str, name: str) -> str:
         """The id of the step's task."""
@@ -147,8 +155,8 @@ class World:
 
     # Queues and agents
 
-    def queue(self, name: str) -> None:
-        self.append(f"queue-{name}", QueueCreated(name=name))
+    def queue(self, name: str, event: queues.QueueEvent | None = None) -> None:
+        self.append(f"queue-{name}", event or queues.QueueCreated(name=name))
 
     def agent(self, name: str = "a", session: str = "s" * 32, queues: Sequence[str] = ("default",)) -> str:
         """The id of the agent, which begins a new session."""
@@ -172,34 +180,60 @@ class World:
         self.pipelines[key] = pipelines.evolve(known, event, row.recorded_at)
 
     def _record_task(self, task_id: str, event: tasks.TaskEvent) -> None:
-        task = self.tasks.get(task_id, Task(id=task_id))
-        row = self._record(Decided(task_stream(task_id), event, task.step), task.run_id)
-        if task.run_id is not None:
-            self._react(task.run_id, self._fact(row, event))
+        known = event if isinstance(event, tasks.TaskCreated) else self.tasks[task_id]
+        decided = Decided(task_stream(task_id), event, known.step)
+        if known.run_id is None:
+            self._record(decided, None)
+        else:
+            self._happen(known.run_id, decided)
 
-    def _run_event(self, run_id: str, event: runs.RunEvent) -> None:
-        row = self._record(Decided(run_stream(run_id), event), run_id)
-        self._react(run_id, self._fact(row, event))
+    def _happen(self, run_id: str, cause: Decided) -> None:
+        """`cause` and what follows from it, in the run and for what it asks of others."""
+        asked: list[CacheAsked] = []
 
-    def _react(self, run_id: str, cause: Fact) -> None:
-        def record(_: Run, decided: Sequence[Decided]) -> Sequence[Fact]:
-            return [self._fact(self._record(one, run_id), one.event) for one in decided]
+        def take(one: Decided) -> Fact:
+            before, now = self.runs[run_id], self._open().now
+            fact = Fact(one.stream, one.event, now, before.version + 1, one.step)
+            after = self.runs[run_id] = runs.evolve(before, fact)
+            row = self._record(one, run_id, before, after)
+            assert (row.run_version, row.recorded_at) == (fact.run_version, fact.at)
+            if isinstance(one.event, CacheAsked) and one.event.look:
+                asked.append(one.event)
+            return fact
 
-        self.runs[run_id] = runs.react(self.runs[run_id], cause, record)
+        def record(_: Run, decided: Sequence[Decided]) -> tuple[Run, Sequence[Fact]]:
+            facts = [take(one) for one in decided]
+            return self.runs[run_id], facts
 
-    def _record(self, one: Decided, run_id: str | None) -> Recorded:
-        row = self.append(one.stream, one.event, run_id, one.step)
+        fact = take(cause)
+        runs.react(self.runs[run_id], fact, record)
+        for question in asked:
+            self._happen(run_id, Decided(run_stream(run_id), self._answer(question), question.step))
+
+    def _answer(self, asked: CacheAsked) -> CacheAnswered:
+        """Every other step's results are known."""
+        if asked.scope < "8":
+            return CacheAnswered(step=asked.step, reason="nothing was kept", differs=["General/lr"])
+        data = tasks.ArtifactAdded(name="kept", url="foldline://blobs/x")
+        return CacheAnswered(step=asked.step, task_id="c" * 32, reason="reused", artifacts=[data])
+
+    def _record(
+        self, one: Decided, run_id: str | None, before: Run | None = None, after: Run | None = None
+    ) -> Recorded:
         kind, _, key = one.stream.partition("-")
+        event: Any = one.event
         if kind == "task":
-            event: Any = one.event
-            self.tasks[key] = tasks.evolve(self.tasks.get(key, Task(id=key)), event, row.recorded_at)
+            old = self.tasks.get(key, Task(id=key))
+            new = self.tasks[key] = tasks.evolve(old, event, self._open().now)
             if run_id is not None:
                 self.contents.setdefault(key, STEP_CONTENT)
-        return row
-
-    def _fact(self, row: Recorded, event: Any) -> Fact:
-        assert row.run_version is not None
-        return Fact(row.stream, event, row.recorded_at, row.run_version, row.subject)
+            states = old.status, new.status
+        else:
+            assert before is not None
+            assert after is not None
+            states = states_of(before, after, Fact(one.stream, event, 0, after.version, one.step))
+        said = {"from_state": states[0] or None, "to_state": states[1] or None}
+        return self.append(one.stream, event, run_id, one.step, **said)
 
 
 def pipeline(steps: Mapping[str, Sequence[str]], **fields: Any) -> Definition:

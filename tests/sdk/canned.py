@@ -52,6 +52,16 @@ class Canned:
         with self._lock:
             self._answers[method, path].extend(answers)
 
+    def has(self, method: str, path: str) -> bool:
+        """Whether an answer is canned for it."""
+        return bool(self._answers.get((method, path)))
+
+    def replace(self, method: str, path: str, *answers: Answer) -> None:
+        """Give these answers from now on."""
+        with self._lock:
+            self._answers[method, path].clear()
+        self.on(method, path, *answers)
+
     def to(self, method: str, path: str) -> list[Asked]:
         """What was asked there, in order."""
         with self._lock:

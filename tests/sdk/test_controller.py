@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from foldline import PipelineController
-from foldline.errors import DefinitionError, FoldlineError, Invalid, NotSupported
+from foldline.errors import DefinitionError, FoldlineError, Invalid
 from tests.sdk.canned import Answer, Canned
 from tests.sdk.processes import run
 
@@ -216,53 +216,6 @@ def test_no_queue_and_no_steps_are_said_before_anything_is_sent(canned: Canned):
 def test_a_version_that_is_none_is_refused(version: str):
     with pytest.raises(ValueError, match=r"like 1\.0\.2"):
         pipeline(version=version)
-
-
-@pytest.mark.parametrize(
-    "options",
-    [
-        {"retry_on_failure": 2},
-        {"add_pipeline_tags": True},
-        {"always_create_from_code": False},
-        {"artifact_serialization_function": bytes},
-    ],
-)
-def test_options_that_would_change_the_outcome_are_refused(options: dict[str, Any]):
-    with pytest.raises(NotSupported, match=next(iter(options))):
-        pipeline(**options)
-
-
-HOOKS: list[dict[str, Any]] = [
-    {"pre_execute_callback": print},
-    {"post_execute_callback": print},
-    {"status_change_callback": print},
-    {"retry_on_failure": 1},
-    {"cache_executed_step": True},
-    {"time_limit": 5},
-    {"monitor_metrics": [("t", "s")]},
-    {"monitor_artifacts": ["a"]},
-    {"monitor_models": ["m"]},
-]
-
-
-@pytest.mark.parametrize("options", [*HOOKS, {"base_task_factory": print}, {"clone_base_task": False}])
-def test_step_options_that_would_change_the_outcome_are_refused(options: dict[str, Any]):
-    with pytest.raises(NotSupported, match="this version"):
-        pipeline().add_step("a", base_task_id="b" * 32, **options)
-
-
-@pytest.mark.parametrize("options", [*HOOKS, {"draft": True}, {"repo": "https://example.org/r.git"}])
-def test_function_step_options_likewise(options: dict[str, Any]):
-    with pytest.raises(NotSupported, match="this version"):
-        pipeline().add_function_step("a", load, {"path": "x"}, **options)
-
-
-def test_callbacks_of_start_likewise(canned: Canned):
-    made = pipeline()
-    made.add_step("a", base_task_id="b" * 32)
-    with pytest.raises(NotSupported, match="no Python of yours"):
-        made.start(step_task_created_callback=print)
-    assert canned.asked == []
 
 
 @pytest.mark.parametrize(

@@ -3,8 +3,10 @@
 import io
 import os
 import subprocess
+import sys
 import tarfile
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -71,7 +73,15 @@ def test_what_is_no_source_stays_at_home(tmp_path: Path):
             "big.bin": "x" * (sources.LARGEST_FILE + 1),
         },
     )
-    assert names(sources.snapshot(tmp_path / "run.py").data) == ["data/small.csv", "run.py"]
+    made = sources.snapshot(tmp_path / "run.py")
+    assert names(made.data) == [sources.ABOUT, "data/small.csv", "run.py"]
+    (tmp_path / "made.tar.gz").write_bytes(made.data)
+    unpacked = sources.unpack(tmp_path / "made.tar.gz", made.sha256, tmp_path / "cache")
+    assert sources.about(unpacked, "left_out") == ["big.bin"]
+    reason = "FileNotFoundError: [Errno 2] No such file or directory: '/somewhere/big.bin'"
+    assert "big.bin is over 1 MB and did not travel" in sources.missing_file(reason, unpacked)
+    assert sources.missing_file(reason.replace("big", "other"), unpacked) == ""
+    assert sources.missing_file("ValueError: big.bin", unpacked) == ""
 
 
 def test_in_a_work_tree_git_says_what_travels(tmp_path: Path):
@@ -86,6 +96,22 @@ def test_in_a_work_tree_git_says_what_travels(tmp_path: Path):
     assert found.root == tmp_path.resolve()
     assert names(found.data) == ["jobs/run.py", "lib/tracked.py", "lib/untracked.py"]
     assert "jobs/ignored.py" in names(sources.snapshot(tmp_path / "jobs" / "ignored.py").data)
+
+
+def test_sources_tell_the_folders_that_were_imported_from(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    write(tmp_path, {"jobs/run.py": "", "src/shop.py": "", "lib/odd.py": "", ".hidden/x.py": "", "unused/y.py": ""})
+    for folder in ("jobs", "src", ".hidden", "absent"):
+        monkeypatch.syspath_prepend(str(tmp_path / folder))
+    odd = ModuleType("deep.odd")
+    odd.__file__ = str(tmp_path / "lib" / "deep" / "odd.py")
+    monkeypatch.setitem(sys.modules, "deep.odd", odd)
+    made = sources.snapshot(tmp_path / "jobs" / "run.py", tmp_path)
+    (tmp_path / "made.tar.gz").write_bytes(made.data)
+    unpacked = sources.unpack(tmp_path / "made.tar.gz", made.sha256, tmp_path / "cache")
+    assert sources.about(unpacked, "paths") == ["src", "lib"]
+    monkeypatch.undo()
+    again = sources.snapshot(unpacked / "jobs" / "run.py", unpacked)
+    assert again.sha256 == made.sha256, "unpacked sources go on to say what they said"
 
 
 def test_too_much_is_refused_with_the_cure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

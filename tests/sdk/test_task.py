@@ -13,6 +13,7 @@ import pytest
 
 from foldline import StorageManager, Task, arguments
 from foldline.client import Client
+from foldline.config import running_remotely
 from foldline.errors import DefinitionError, FoldlineError, NotFound, NotSupported, Refused
 from foldline.logger import Logger
 from foldline.outcome import TaskFailed
@@ -79,8 +80,12 @@ def test_a_script_that_calls_init_gets_its_arguments_from_the_server(server: Cli
 
 
 def test_what_it_cannot_run_is_not_created(server: Client, tmp_path: Path):
-    with pytest.raises(NotSupported, match="repo"):
+    with pytest.raises(DefinitionError, match=r"nothing of .* is named to run"):
         Task.create("p", "t", repo="https://example.org/r.git")
+    with pytest.raises(DefinitionError, match="give repo as well"):
+        Task.create("p", "t", branch="main", script=str(tmp_path / "absent.py"))
+    with pytest.raises(DefinitionError, match=r"no module jobs\.train"):
+        Task.create("p", "t", module="jobs.train", working_directory=str(tmp_path))
     with pytest.raises(DefinitionError, match="no script"):
         Task.create("p", "t", script=str(tmp_path / "absent.py"))
     with pytest.raises(ValueError, match="'cooking' is no type of task: choose from training"):
@@ -111,8 +116,8 @@ def test_tasks_are_found_by_project_name_tags_and_filter(server: Client, project
     assert Task.get_tasks(task_ids=[first.id]) == [first]
     fields = Task.query_tasks(project, "train", additional_return_fields=["name", "script.working_dir"])
     assert fields == [{"id": train.id, "name": "train lr=0.1", "script.working_dir": "."}]
-    with pytest.raises(NotSupported, match="search_text"):
-        Task.query_tasks(project, task_filter={"search_text": "x"})
+    with pytest.raises(NotSupported, match="colour"):
+        Task.query_tasks(project, task_filter={"colour": "x"})
     with pytest.raises(NotFound):
         Task.get_task("0" * 32)
 
@@ -137,6 +142,9 @@ def test_a_parameter_is_read_set_described_and_deleted(task: Task):
     task.set_parameter("lr", 0.1, description="learning rate", value_type=float)
     found = task.data["hyperparameters"]["General"]["lr"]
     assert (found["description"], found["type"]) == ("learning rate", "float")
+    for change in (lambda: task.set_parameter("lr", 0.2), lambda: task.set_parameters({"General/lr": 0.3})):
+        change()
+        assert task.data["hyperparameters"]["General"]["lr"]["description"] == "learning rate"
     assert task.get_parameter("General/absent", default=3) == 3
     assert task.delete_parameter("General/lr") is True
     assert task.delete_parameter("General/lr") is False
@@ -172,7 +180,7 @@ def test_configuration_objects(task: Task):
 
 def test_connect_shows_what_the_code_has(task: Task):
     params = {"lr": 0.1, "model": {"layers": [1, 2], "act": None}, 3: "a number as key"}
-    assert task.connect(params) is params
+    assert task.connect(params) == params
     assert task.get_parameters() == {
         "General/lr": 0.1,
         "General/model/layers": [1, 2],
@@ -283,7 +291,7 @@ def test_the_servers_arguments_win_and_satisfy_what_is_required(run_by_agent: Ta
     parsed = made.parse_args()
     assert vars(parsed) == {"data": Path("/elsewhere"), "epochs": 9, "fast": True, "sizes": [2, 3], "must": "y"}
     with pytest.raises(SystemExit):
-        made.parse_args([])
+        made.parse_args(["--fast"])
 
 
 def test_arguments_can_be_left_alone(run_by_agent: Task, monkeypatch: pytest.MonkeyPatch):
@@ -300,7 +308,7 @@ def test_configuration_is_connected(run_by_agent: Task, tmp_path: Path):
     run_by_agent.set_configuration_object("d", config_dict={"a": 2, "b": 3})
     run_by_agent.set_configuration_object("f", config_text="a: 2\n")
     mine = {"a": 1, "c": 1}
-    assert run_by_agent.connect_configuration(mine, name="d") is mine
+    assert run_by_agent.connect_configuration(mine, name="d") == mine
     assert mine == {"a": 2, "b": 3}
     copy = run_by_agent.connect_configuration(tmp_path / "c.yaml", name="f")
     assert isinstance(copy, Path)
@@ -455,7 +463,7 @@ def test_enqueue_and_dequeue(task: Task, server: Client):
         Task.enqueue(task)
 
 
-def test_what_is_said_about_a_task(task: Task):
+def test_what_is_said_about_a_task(task: Task, caplog: pytest.LogCaptureFixture):
     task.set_name("other")
     task.set_comment("c")
     task.set_tags(["a", "a", "b"])
@@ -470,8 +478,9 @@ def test_what_is_said_about_a_task(task: Task):
     exported = task.export_task()
     assert exported["script"]["requirements"] == {"pip": "numpy"}
     assert exported["container"] == {"image": "python:3.13", "arguments": "--gpus all", "setup_script": ""}
-    with pytest.raises(ValueError, match="between 0 and 100"):
-        task.set_progress(101)
+    task.set_progress(101)
+    assert task.get_progress() == 40
+    assert "a whole number from 0 to 100, not 101" in caplog.text
 
 
 def test_an_attempt_that_another_has_replaced_puts_out_nothing_more(run_by_agent: Task, server: Client):
@@ -488,6 +497,7 @@ def test_an_attempt_that_another_has_replaced_puts_out_nothing_more(run_by_agent
 
 def test_only_this_processs_task_can_leave_it(task: Task, run_by_agent: Task):
     assert Task.running_locally() is False
+    assert running_remotely() is True
     assert run_by_agent.is_main_task()
     assert run_by_agent.execute_remotely("default") is None
     other = Task.create("p", "other")

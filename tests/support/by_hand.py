@@ -13,7 +13,7 @@ def answered(response: httpx2.Response, status: int = 200) -> Json:
     return response.json()
 
 
-def listed(client: httpx2.Client, kind: str, **params: Any) -> list[Json]:
+def listed(client: httpx2.Client, kind: str, /, **params: Any) -> list[Json]:
     """The first page of a list that has seen everything there is now."""
     head = answered(client.get("/api/v1/projections"))["items"][0]["head"]
     return answered(client.get(f"/api/v1/{kind}", params={"min_position": head, **params}))["items"]

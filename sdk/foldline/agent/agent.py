@@ -16,7 +16,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
 
-from foldline.agent import names, spool
+from foldline.agent import containers, names, spool
 from foldline.agent.names import Name
 from foldline.agent.patience import patiently
 from foldline.agent.session import Session
@@ -50,6 +50,7 @@ class AgentOptions:
     token: str | None = None  # FOLDLINE_TOKEN
     home: Path | None = None  # FOLDLINE_HOME, else ~/.foldline: state of agents, cached sources
     grace: float = 10.0  # seconds from SIGTERM to SIGKILL
+    docker: bool = False  # tasks with a container run in it
 
     def chosen_queues(self) -> list[str]:
         return list(self.queues) or ["services" if self.services else "default"]
@@ -190,6 +191,7 @@ class Agent:
             sources=self._options.chosen_home() / "cache" / "sources",
             token=self._options.token,
             grace=self._options.grace,
+            docker=self._options.docker,
             wake=self._requests.wake,
         )
 
@@ -239,6 +241,8 @@ def run(options: AgentOptions) -> int:
     """Be an agent until a signal ends it. Returns the exit code; raises FoldlineError when it cannot start."""
     _log_to_stderr()
     options.chosen_slots()
+    if options.docker:
+        containers.check()
     with (
         StopRequests() as requests,
         requests.on_signals(),

@@ -4,23 +4,25 @@ import contextlib
 import logging
 import shutil
 import subprocess
-import sys
 import threading
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from json import dumps
 from pathlib import Path
 from typing import Any, Final
 
 from foldline import sources
-from foldline.agent import outcome, processes, workspace
+from foldline.agent import containers, outcome, preparation, processes, workspace
+from foldline.agent.containers import Contained
 from foldline.agent.logs import LogShipper
 from foldline.agent.patience import patiently
+from foldline.agent.preparation import Premises, Preparation
 from foldline.agent.processes import Process, Started
 from foldline.agent.spawners import Order, Spawners
 from foldline.agent.spool import Spool
-from foldline.agent.workspace import CannotRun, Workspace
+from foldline.agent.tools import Stopped, Tools
+from foldline.agent.workspace import CannotRun
 from foldline.client import Client
 from foldline.errors import FoldlineError
 
@@ -42,7 +44,12 @@ class Workshop:
     environment: Mapping[str, str]
     sources: Path  # the cache of unpacked snapshots, shared with other agents of this machine
     grace: float  # seconds from SIGTERM to SIGKILL
+    docker: bool = False  # whether tasks with a container run in it
     fetching: threading.Lock = field(default_factory=threading.Lock)
+
+    @property
+    def preparation(self) -> Preparation:
+        return Preparation(self.sources.parent, self.docker)
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +147,16 @@ class Attempt:
         return "failed", reason, None
 
     def _run_process(self, folder: Path, output: Path) -> tuple[str, str, int | None]:
-        process = self._begin(folder, output)
+        premises = self._prepare(folder, output)
+        if premises is None:
+            return "stopped", "", None
+        try:
+            return self._run_on(premises, folder, output)
+        finally:
+            premises.release()
+
+    def _run_on(self, premises: Premises, folder: Path, output: Path) -> tuple[str, str, int | None]:
+        process = self._begin(premises, folder, output)
         if process is None:
             return "stopped", "", None
         self._began_at = _now()
@@ -152,61 +168,103 @@ class Attempt:
         log.info("running %s as process %d", self, process.pid)
         returncode = process.wait()
         status, reason = outcome.judge(returncode, output)
+        if premises.container is not None and returncode == containers.CANNOT_START:
+            reason = f"the container could not be started: {outcome.last_line(outcome.tail(output))}"
+        if missing := sources.missing_file(reason, premises.space.work):
+            reason = f"{reason}; {missing}"
+            with contextlib.suppress(OSError), output.open("a", encoding="utf-8") as file:
+                file.write(f"{missing}\n")
         return status, reason, returncode if returncode >= 0 else None
 
-    def _begin(self, folder: Path, output: Path) -> Process | None:
+    def _prepare(self, folder: Path, output: Path) -> Premises | None:
+        """Where it will run, or None when it was stopped first."""
+        environment = {**self._shop.environment, **self._environment()}
+        tools = Tools(output, environment, self._stopping)
+        try:
+            return self._shop.preparation.prepare(self._claim["task"], folder, tools, self._fetch, self._record)
+        except Stopped:
+            return None
+
+    def _begin(self, premises: Premises, folder: Path, output: Path) -> Process | None:
         """Its process, or None when it was stopped before there was one."""
-        snapshot = self._script.get("source")
-        unpacked = self._fetch(str(snapshot)) if snapshot else None
         if self._stopping.is_set():
             return None
-        space = workspace.prepare(folder, self._script, unpacked)
-        if not self._script.get("function"):
-            command = workspace.script_command(space, self._script)
-            return self._exec(command, output, space.cwd, self._environment(space.cwd, space.work))
-        return self._function(folder, output, space, unpacked)
+        if self._script.get("function"):
+            return self._function(premises, folder, output)
+        space = premises.space
+        command = workspace.script_command(space, self._script, premises.python)
+        paths = workspace.import_folders(space)
+        return self._exec(premises, command, output, space.cwd, self._variables(premises, *paths), folder)
 
-    def _function(self, folder: Path, output: Path, space: Workspace, unpacked: Path | None) -> Process | None:
+    def _function(self, premises: Premises, folder: Path, output: Path) -> Process | None:
         """Forked by a spawner where that can be, else in an interpreter of its own. None when it was stopped first."""
-        if unpacked is None and not self._script.get("module"):
+        space, root = premises.space, premises.root
+        if root is None and not (self._script.get("module") or self._script.get("pickle")):
             # Inline text is nobody else's, so there is no import to share.
             workspace.entry_point(space, self._script)
-            return self._alone(folder, output, space, space.work)
-        order = Order(self._claim["task"], output, space.cwd, self._environment(unpacked))
-        forked = self._shop.spawners.fork(unpacked, order, self._stopping)
+            return self._alone(replace(premises, root=space.work), folder, output)
+        if premises.needs_own_process:
+            return self._alone(premises, folder, output)
+        order = Order(self._claim["task"], output, space.cwd, self._variables(premises, root))
+        forked = self._shop.spawners.fork(root, order, self._stopping, premises.packages)
         if forked is not None or self._stopping.is_set():
             return forked
-        return self._alone(folder, output, space, unpacked)
+        return self._alone(premises, folder, output)
 
-    def _alone(self, folder: Path, output: Path, space: Workspace, root: Path | None) -> Process:
-        file = folder / "order.json"
+    def _alone(self, premises: Premises, folder: Path, output: Path) -> Process:
+        file, space, root = folder / "order.json", premises.space, premises.root
+        checkout = [] if premises.checkout is None else list(dict.fromkeys([space.cwd, premises.checkout]))
         order = {
             "root": None if root is None else str(root),
             "task": self._claim["task"],
             "cwd": str(space.cwd),
-            "env": self._environment(root),
+            "env": self._variables(premises, root, *checkout),
+            "paths": [str(path) for path in checkout],
         }
         file.write_text(dumps(order), encoding="utf-8")
         # Without -P, and with the sources on its path already, it could take a module of theirs for one of its own.
-        command = [sys.executable, "-P", "-m", "foldline.agent.child", str(file)]
-        return self._exec(command, output, folder, self._environment())
+        command = [premises.python, "-P", "-m", "foldline.agent.child", str(file)]
+        return self._exec(premises, command, output, folder, self._variables(premises), folder)
 
-    def _fetch(self, digest: str) -> Path | None:
-        """The unpacked snapshot; None when the attempt was stopped before it came."""
+    def _fetch(self, digest: str) -> Path:
+        """The unpacked snapshot. Raises Stopped when the attempt was stopped before it came."""
 
         def ask() -> Path:
             with self._shop.fetching:
                 return sources.fetch(self._shop.client, digest, self._shop.sources)
 
         try:
-            return patiently(ask, self._stopping.wait)
+            found = patiently(ask, self._stopping.wait)
         except FoldlineError as error:
             raise CannotRun(f"its sources could not be fetched: {error}") from error
+        if found is None:
+            raise Stopped
+        return found
 
-    def _exec(self, command: list[str], output: Path, cwd: Path, environment: Mapping[str, str]) -> Process:
+    def _record(self, runtime: Json) -> None:
+        """Keep something about this attempt in the task's runtime. Raises Stopped when it was stopped meanwhile."""
+        fields = {"runtime": runtime, "attempt": self.key[1]}
+        try:
+            done = patiently(lambda: self._shop.client.tasks.edit(self.key[0], fields), self._stopping.wait)
+        except FoldlineError as error:
+            raise CannotRun(f"{', '.join(runtime)} could not be recorded: {error}") from error
+        if done is None:
+            raise Stopped
+
+    def _exec(
+        self,
+        premises: Premises,
+        command: list[str],
+        output: Path,
+        cwd: Path,
+        environment: Mapping[str, str],
+        folder: Path,
+    ) -> Process:
+        if premises.container is not None:
+            command = preparation.contained(premises, command, folder, cwd, self.key)
         # The process writes into the file itself: no pipe that fills, or breaks when the agent dies.
         with output.open("ab") as written:
-            return Started(
+            started = Started(
                 subprocess.Popen(
                     command,
                     stdin=subprocess.DEVNULL,
@@ -217,10 +275,15 @@ class Attempt:
                     start_new_session=True,
                 )
             )
+        return started if premises.container is None else Contained(started, containers.name_of(*self.key))
 
     def _environment(self, *paths: Path | None) -> dict[str, str]:
         """What its process has beside what all have; `paths` are the first that Python searches."""
         return workspace.own_environment(self._shop.environment, self._claim, [path for path in paths if path])
+
+    def _variables(self, premises: Premises, *paths: Path | None) -> dict[str, str]:
+        """The same for where it runs: in an environment of packages, or in a container."""
+        return {**self._environment(*paths), **premises.variables(self._shop.environment, paths)}
 
     def _end(self, process: Process, ending: Ending) -> None:
         # What a lost attempt could save nobody wants, and the next one may be running already.

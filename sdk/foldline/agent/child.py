@@ -1,6 +1,7 @@
 """One attempt of a function step: in a child that a spawner forked, or as an interpreter of its own.
 
-`python -m foldline.agent.child <order.json>` runs the order {"root", "task", "cwd", "env"} and ends as a script would.
+`python -m foldline.agent.child <order.json>` runs the order {"root", "task", "cwd", "env", "paths"} and ends as a
+script would. The `paths` are searched after the sources, before what is installed.
 """
 
 import importlib
@@ -29,6 +30,7 @@ def main() -> None:
     script = order["task"]["script"]
     os.environ.update(order["env"])
     os.chdir(order["cwd"])
+    sys.path[:0] = order.get("paths", ())
     sys.exit(run(lambda: load_function(root, script), order["task"]))
 
 

@@ -43,8 +43,14 @@ def last_traceback_line(text: str) -> str:
     headers = [number for number, line in enumerate(lines) if line.endswith(_HEADER)]
     if headers:
         return _exception_after(lines, _outermost(lines, headers))[:REASON_LENGTH]
-    last = next((line for line in reversed(lines) if line.strip()), "")
-    return last[:REASON_LENGTH] if _ERROR_LINE.fullmatch(last) else ""
+    last = last_line(text)
+    return last if _ERROR_LINE.fullmatch(last) else ""
+
+
+def last_line(text: str) -> str:
+    """The last line of `text` that is not empty, at most 500 characters."""
+    lines = _COLOUR.sub("", text).splitlines()
+    return next((line for line in reversed(lines) if line.strip()), "")[:REASON_LENGTH]
 
 
 def _outermost(lines: list[str], headers: list[int]) -> int:

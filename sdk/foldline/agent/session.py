@@ -43,6 +43,7 @@ class Session:
         sources: Path,
         token: str | None,
         grace: float,
+        docker: bool = False,
         wake: Callable[[], None],
     ) -> None:
         self._client = client
@@ -53,7 +54,7 @@ class Session:
         self._logs = LogShipper(client)
         self._spawners = Spawners(self._spool.folder, environment)
         self._strays = Strays(self._id)
-        self._shop = Workshop(client, self._spool, self._logs, self._spawners, environment, sources, grace)
+        self._shop = Workshop(client, self._spool, self._logs, self._spawners, environment, sources, grace, docker)
         self._roster = Roster(slots, self._attempt)
         self._nudged_at = 0.0
         self.exchange = Exchange(client, registration, self._roster, self._spool, wake)

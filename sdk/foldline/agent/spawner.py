@@ -29,7 +29,7 @@ from foldline.running import load_function
 Json = dict[str, Any]
 
 # What every child needs of this package, imported once.
-NEEDED: Final = ("httpx2", "foldline.client", "foldline.calling", "foldline.own_process")
+NEEDED: Final = ("httpx2", "foldline.client", "foldline.calling", "foldline.capture", "foldline.own_process")
 
 # What the import printed is repeated at the head of each attempt's output, at most so much of it.
 PRINTED: Final = 64 * 1024

@@ -1,4 +1,4 @@
-"""The agent's side of spawners: one for each module of each snapshot, started when needed, ended when idle."""
+"""The agent's side of spawners: one for each module, snapshot and environment, started when needed, ended when idle."""
 
 import contextlib
 import json
@@ -15,6 +15,7 @@ from itertools import count
 from pathlib import Path
 from typing import Any, Final
 
+from foldline.agent.environments import Environment
 from foldline.agent.outcome import judge
 from foldline.agent.processes import signal_group
 from foldline.agent.workspace import CannotRun
@@ -63,7 +64,14 @@ class Forked:
 class Spawner:
     """One spawner process, and a thread that reads what it says."""
 
-    def __init__(self, root: Path | None, script: Json, environment: Mapping[str, str], output: Path) -> None:
+    def __init__(
+        self,
+        root: Path | None,
+        script: Json,
+        environment: Mapping[str, str],
+        output: Path,
+        packages: Environment | None = None,
+    ) -> None:
         self.last_used = time.monotonic()
         self.settled = threading.Event()  # whether it can fork is known
         self.can_fork = False
@@ -75,15 +83,17 @@ class Spawner:
         self._sending = threading.Lock()
         self._output = output
         self._channel, theirs = socket.socketpair()
+        python = packages.python if packages else sys.executable
         with theirs, output.open("wb") as written:
             self._process = subprocess.Popen(
-                [sys.executable, "-P", "-m", "foldline.agent.spawner", str(theirs.fileno())],
+                [python, "-P", "-m", "foldline.agent.spawner", str(theirs.fileno())],
                 stdin=subprocess.DEVNULL,
                 stdout=written,
                 stderr=subprocess.STDOUT,
-                pass_fds=[theirs.fileno()],
+                # An environment is kept while its lock is held, by the spawner for as long as it lives.
+                pass_fds=[theirs.fileno(), *([packages.lock] if packages else [])],
                 cwd=output.parent if root is None else root,
-                env=dict(environment),
+                env={**environment, **(packages.variables(environment) if packages else {})},
                 start_new_session=True,
             )
         threading.Thread(target=self._listen, name="spawner", daemon=True).start()
@@ -183,14 +193,16 @@ class Spawners:
         self._numbers = count(1)
         self._spawners: dict[Place, Spawner] = {}
 
-    def fork(self, root: Path | None, order: Order, stop: threading.Event) -> Forked | None:
-        """A child of the spawner that has imported what `order` needs, once it has.
+    def fork(
+        self, root: Path | None, order: Order, stop: threading.Event, packages: Environment | None = None
+    ) -> Forked | None:
+        """A child of the spawner that has imported what `order` needs, once it has; in the environment `packages`.
 
         None when the attempt needs an interpreter of its own, or when `stop` was set first.
         """
         if not FORK_IS_SAFE:
             return None
-        spawner = self._wanted(root, order.task["script"])
+        spawner = self._wanted(root, order.task["script"], packages)
         try:
             while not spawner.settled.wait(0.2):
                 if stop.is_set():
@@ -214,13 +226,13 @@ class Spawners:
                 spawner.end()
             self._spawners.clear()
 
-    def _wanted(self, root: Path | None, script: Json) -> Spawner:
-        place = _place(root, script)
+    def _wanted(self, root: Path | None, script: Json, packages: Environment | None) -> Spawner:
+        place = _place(root, script, packages)
         with self._lock:
             spawner = self._spawners.get(place)
             if spawner is None or spawner.died:
                 output = self._folder / f"spawner-{next(self._numbers)}.out"
-                spawner = self._spawners[place] = Spawner(root, script, self._environment, output)
+                spawner = self._spawners[place] = Spawner(root, script, self._environment, output, packages)
             spawner.waiting += 1
             return spawner
 
@@ -234,8 +246,9 @@ class Spawners:
             self._spawners = {place: each for place, each in self._spawners.items() if each is not spawner}
 
 
-def _place(root: Path | None, script: Json) -> Place:
+def _place(root: Path | None, script: Json, packages: Environment | None) -> Place:
     """What has to be equal for two attempts to be forked from the same import."""
-    names = ("entry_point", "module", "working_dir")
+    names = ("entry_point", "module", "working_dir", "pickle")
     arguments = map(str, script.get("arguments") or ())
-    return (str(root or ""), *(str(script.get(name) or "") for name in names), *arguments)
+    python = packages.python if packages else ""
+    return (str(root or ""), python, *(str(script.get(name) or "") for name in names), *arguments)

@@ -10,12 +10,16 @@ from pathlib import Path
 from typing import Any, Final
 
 import foldline
-from foldline import process
+from foldline import process, sources
 from foldline.errors import FoldlineError
+from foldline.projects import AS_MODULE
 
 Json = dict[str, Any]
 
 SDK: Final = Path(foldline.__file__).resolve().parent.parent
+# What an attempt's process is told by, beside PYTHONPATH: by its agent, and for itself.
+SHARED: Final = ("FOLDLINE_URL", "FOLDLINE_TOKEN", "FOLDLINE_SESSION", "PYTHONUNBUFFERED")
+OWN: Final = ("FOLDLINE_TASK_ID", "FOLDLINE_ATTEMPT", "FOLDLINE_RUN_ID", "FOLDLINE_STEP")
 
 
 class CannotRun(FoldlineError):
@@ -41,6 +45,11 @@ def prepare(folder: Path, script: Json, unpacked: Path | None) -> Workspace:
     else:
         left_out = shutil.ignore_patterns("__pycache__")
         shutil.copytree(unpacked, work, symlinks=True, ignore=left_out, copy_function=shutil.copy)
+    return in_folder(work, script)
+
+
+def in_folder(work: Path, script: Json) -> Workspace:
+    """The attempt's own folder as it is. Raises CannotRun for a working_dir that is not there."""
     working_dir = str(script.get("working_dir") or ".")
     cwd = inside(work, working_dir)
     if not cwd.is_dir():
@@ -56,10 +65,19 @@ def inside(root: Path, path: str) -> Path:
     return found
 
 
-def script_command(space: Workspace, script: Json) -> list[str]:
-    """What to start for a script."""
+def script_command(space: Workspace, script: Json, python: str = sys.executable) -> list[str]:
+    """What to start for a script, with the interpreter `python`."""
     arguments: list[Any] = script.get("arguments") or []
-    return [sys.executable, str(entry_point(space, script)), *map(str, arguments)]
+    name = str(script.get("entry_point") or "")
+    if name.startswith(AS_MODULE):
+        return [python, "-m", name.removeprefix(AS_MODULE).strip(), *map(str, arguments)]
+    return [python, str(entry_point(space, script)), *map(str, arguments)]
+
+
+def import_folders(space: Workspace) -> list[Path]:
+    """What Python searches for a script's modules, after the script's own folder."""
+    named = [space.work / path for path in sources.about(space.work, "paths")]
+    return list(dict.fromkeys([space.cwd, *named, space.work]))
 
 
 def entry_point(space: Workspace, script: Json) -> Path:
@@ -72,7 +90,8 @@ def entry_point(space: Workspace, script: Json) -> Path:
     for place in places:
         if place.is_file():
             return place
-    if not script.get("diff"):
+    # In a checkout the diff is a patch, which has been applied.
+    if not script.get("diff") or script.get("repository"):
         raise CannotRun(f"the entry point {name!r} is not among the task's sources; correct the path, or send it along")
     places[0].parent.mkdir(parents=True, exist_ok=True)
     places[0].write_text(str(script["diff"]), encoding="utf-8")

@@ -1,5 +1,20 @@
-"""Pipelines: `from foldline.automation import PipelineController`."""
+"""Pipelines: `from foldline.automation import PipelineController, PipelineDecorator`."""
+
+from typing import TYPE_CHECKING
 
 from foldline.automation.controller import PipelineController
+from foldline.automation.retries import Retry
 
-__all__ = ["PipelineController"]
+if TYPE_CHECKING:
+    from foldline.automation.decorator import PipelineDecorator
+
+__all__ = ["PipelineController", "PipelineDecorator", "Retry"]
+
+
+def __getattr__(name: str) -> object:
+    """PipelineDecorator is imported when it is asked for."""
+    if name != "PipelineDecorator":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from foldline.automation.decorator import PipelineDecorator
+
+    return PipelineDecorator

@@ -12,6 +12,7 @@ from foldline.automation.nodes import REFERENCE, Node, return_value, step_of, st
 from foldline.client import Client
 from foldline.errors import DefinitionError
 from foldline.parameters import entry
+from foldline.serialization import Codec
 
 
 @dataclass(slots=True)
@@ -110,7 +111,7 @@ def _check_text(step: str, argument: str, text: str, nodes: Mapping[str, Node]) 
 
 
 def upload_objects(
-    client: Client, pipeline: str, project: str, objects: Mapping[str, Mapping[str, Any]]
+    client: Client, pipeline: str, project: str, objects: Mapping[str, Mapping[str, Any]], codec: Codec = Codec()
 ) -> dict[str, dict[str, Any]]:
     """Store what only artifacts can hold on one task of their own: {step: {"kwargs_artifacts/x": "<task>.<name>"}}."""
     wanted = {step: values for step, values in objects.items() if values}
@@ -123,7 +124,7 @@ def upload_objects(
     for step, values in wanted.items():
         for name, value in values.items():
             artifact = f"{step}.{name}"
-            packed = formats.pack(artifact, value, paths=False, exact=True)
+            packed = codec.pack(artifact, value)
             # Input artifacts outlive a reset of the task that holds them.
             upload(client, holder["id"], artifact, packed, mode="input")
             overrides.setdefault(step, {})[f"kwargs_artifacts/{name}"] = f"{holder['id']}.{artifact}"

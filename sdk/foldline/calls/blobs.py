@@ -2,13 +2,13 @@
 
 import hashlib
 import os
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
 from foldline.calls.base import Calls
 from foldline.errors import FoldlineError, NotFound
+from foldline.stores import whole_or_not
 
 PIECE: Final = 1 << 20
 TRIES: Final = 5
@@ -40,19 +40,8 @@ class Blobs(Calls):
     def get(self, sha256: str, path: str | os.PathLike[str]) -> Path:
         """Write the blob to `path`, which is either whole and checked or not there at all."""
         target = Path(path)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=f".{target.name[:50]}.", dir=target.parent)
-        os.close(handle)
-        part = Path(name)
-        try:
+        with whole_or_not(target) as part:
             self._download(sha256, part)
-            # mkstemp makes files private; a download is as readable as any other file its owner makes.
-            umask = os.umask(0)
-            os.umask(umask)
-            part.chmod(0o666 & ~umask)
-            part.replace(target)
-        finally:
-            part.unlink(missing_ok=True)
         return target
 
     def read(self, sha256: str) -> bytes:

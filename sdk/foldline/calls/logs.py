@@ -24,6 +24,10 @@ class Logs(Calls):
         after = response.headers.get("Foldline-Next-Offset")
         return response.content, int(after) if after else offset + len(response.content)
 
+    def tail(self, identifier: str, size: int) -> tuple[bytes, int]:
+        response = self._client.request("GET", f"tasks/{part(identifier)}/logs", params={"tail": size})
+        return response.content, int(response.headers["Foldline-Next-Offset"])
+
     def follow(self, identifier: str, *, attempt: int | None, offset: int) -> Iterator[str]:
         def params(reached: str) -> dict[str, object]:
             return given(attempt=attempt, offset=int(reached))

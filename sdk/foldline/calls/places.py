@@ -28,6 +28,13 @@ class Queues(Calls):
     def get(self, name: str) -> Json:
         return self._get(f"queues/{part(name)}")
 
+    def pause(self, name: str, reason: str = "") -> Json:
+        """Nothing is handed out from the queue until it is resumed; what runs goes on."""
+        return self._post(f"queues/{part(name)}/pause", {"reason": reason})
+
+    def resume(self, name: str, reason: str = "") -> Json:
+        return self._post(f"queues/{part(name)}/resume", {"reason": reason})
+
 
 class Projections(Calls):
     def list(self) -> list[Json]:

@@ -114,13 +114,18 @@ class Tasks(Calls):
         return self._post(f"tasks/{part(identifier)}/models", model)
 
     def add_scalars(self, identifier: str, points: Sequence[Mapping[str, Any]]) -> None:
-        """Each point is {"title", "series", "iteration", "value"}."""
-        body = {"points": [dict(point) for point in points]}
+        """Each point is {"title", "series", "iteration", "value"}, with `ago` if it was made seconds before."""
+        body = {**given(attempt=process.attempt_of(identifier)), "points": [dict(point) for point in points]}
         self._client.request("POST", f"tasks/{part(identifier)}/scalars", json=body)
 
-    def scalars(self, identifier: str, *, title: str | None = None, series: str | None = None) -> Json:
-        """{"last": {title: {series: {...}}}}, with title and series also {"points": [[iteration, value]]}."""
-        return self._get(f"tasks/{part(identifier)}/scalars", given(title=title, series=series))
+    def scalars(
+        self, identifier: str, *, title: str | None = None, series: str | None = None, samples: int | None = None
+    ) -> Json:
+        """{"last": {title: {series: {...}}}}, with title and series also {"points": [[iteration, value]]}.
+
+        With `samples` also {"curves": {title: {series: {"iterations", "values", "times"}}}}, 0 being all points.
+        """
+        return self._get(f"tasks/{part(identifier)}/scalars", given(title=title, series=series, samples=samples))
 
     def append_log(self, identifier: str, data: bytes, *, attempt: int, offset: int) -> int:
         """The offset after `data`. A repeat is harmless; a gap is Refused, with `offset` in its problem."""
@@ -131,6 +136,10 @@ class Tasks(Calls):
     ) -> tuple[bytes, int]:
         """At most `limit` bytes from `offset`, and the offset after them. The last attempt by default."""
         return Logs(self._client).read(identifier, attempt=attempt, offset=offset, limit=limit)
+
+    def log_tail(self, identifier: str, size: int) -> tuple[bytes, int]:
+        """The last `size` bytes of the last attempt's log, and how long that is."""
+        return Logs(self._client).tail(identifier, size)
 
     def follow_logs(self, identifier: str, *, attempt: int | None = None, offset: int = 0) -> Iterator[str]:
         """Pieces of text as they are written, until the attempt has ended; resumes by itself."""

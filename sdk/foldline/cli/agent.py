@@ -30,6 +30,7 @@ def start(
     name: str | None = None,
     grace: float = 10,
     home: Path | None = None,
+    docker: bool = False,
 ) -> int:
     """Take tasks from queues and run them here, until SIGTERM or Ctrl-C: then finish what runs, and leave.
 
@@ -48,10 +49,14 @@ def start(
         Seconds that a task has to end by itself when it is stopped.
     home
         Where to keep what is not delivered yet, and caches. Default: FOLDLINE_HOME, else ~/.foldline.
+    docker
+        Run tasks that name a container in it, by the docker command.
     """
     from foldline.agent.agent import AgentOptions, run
 
-    options = AgentOptions(queues=queue or (), slots=slots, services=services, name=name, home=home, grace=grace)
+    options = AgentOptions(
+        queues=queue or (), slots=slots, services=services, name=name, home=home, grace=grace, docker=docker
+    )
     return run(options)
 
 

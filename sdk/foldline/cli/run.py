@@ -3,57 +3,32 @@
 import json
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from cyclopts import App, Parameter
 
+from foldline.cli import control
+from foldline.cli.columns import FIELDS, RUNS, STEPS, Parameters, progress
 from foldline.cli.connection import SECONDS_TO_ANSWER, SECONDS_WHILE_WATCHING, connected
 from foldline.cli.naming import run_id
-from foldline.cli.output import Column, Format, Json, show, show_one, took, when
+from foldline.cli.output import Format, Json, show, show_one
+from foldline.cli.values import values_from
 from foldline.client import Client
 from foldline.errors import FoldlineError
 
 OUTCOMES = {"completed": 0, "failed": 10, "stopped": 11}
 
-app = App(name="run", help="Submit, list, watch, stop, replay and verify runs.")
-
-RUNS: list[Column] = [
-    ("id", lambda run: run["id"]),
-    ("name", lambda run: run["name"]),
-    ("project", lambda run: run["project"]),
-    ("status", lambda run: run["status"]),
-    ("steps", lambda run: progress(run["step_counts"])),
-    ("started", lambda run: when(run["started_at"])),
-    ("took", lambda run: took(run["started_at"], run["ended_at"])),
-    ("reason", lambda run: run["reason"]),
-]
-STEPS: list[Column] = [
-    ("step", lambda step: step["name"]),
-    ("status", lambda step: step["status"]),
-    ("attempts", lambda step: step["attempts"]),
-    ("took", lambda step: took(step["started_at"], step["ended_at"]) if step["ended_at"] else ""),
-    ("task", lambda step: step["task_id"]),
-    ("reason", lambda step: step["reason"]),
-]
-FIELDS: list[Column] = [
-    *((name, lambda run, name=name: run[name]) for name in ("id", "name", "project", "status", "reason")),
-    ("version", lambda run: run["version"]),
-    ("pipeline", lambda run: run["pipeline_version"]),
-    ("created", lambda run: when(run["created_at"])),
-    ("started", lambda run: when(run["started_at"])),
-    ("ended", lambda run: when(run["ended_at"])),
-    ("took", lambda run: took(run["started_at"], run["ended_at"]) if run["ended_at"] else ""),
-    ("parameters", lambda run: run["parameters"] or None),
-    ("warnings", lambda run: run["warnings"]),
-]
-Parameters = Annotated[list[str], Parameter(name=["--parameter", "-p"], help="NAME=VALUE; VALUE is JSON, else text.")]
-
-
-def progress(counts: Json) -> str:
-    """`3/7`, and what else there is to know."""
-    good = counts["completed"] + counts["cached"]
-    rest = [f"{counts[name]} {name}" for name in ("running", "failed", "stopped", "skipped") if counts[name]]
-    return f"{good}/{sum(counts.values())}" + (f" ({', '.join(rest)})" if rest else "")
+app = App(name="run", help="Submit, list, watch, pause, stop, replay and verify runs; judge steps.")
+for command in (
+    control.pause,
+    control.resume,
+    control.approve,
+    control.reject,
+    control.retry,
+    control.complete,
+    control.tree,
+):
+    app.command(command)
 
 
 @app.command
@@ -65,6 +40,7 @@ def submit(
     queue: str | None = None,
     tag: Annotated[list[str] | None, Parameter(name="--tag")] = None,
     draft: bool = False,
+    cache: Literal["use", "refresh", "off"] | None = None,
     key: str | None = None,
     watch: bool = False,
     output: Format = "table",
@@ -83,6 +59,8 @@ def submit(
         A tag for the run; may be given several times.
     draft
         Create the run but do not start it.
+    cache
+        For steps that reuse results: use them; refresh, run and keep what they make; or off.
     key
         The idempotency key: the same key submits once, however often it is sent.
     watch
@@ -91,11 +69,12 @@ def submit(
     with connected(patience=SECONDS_WHILE_WATCHING if watch else SECONDS_TO_ANSWER) as client:
         run = client.runs.submit(
             read_definition(definition),
-            parameters=parameters_from(parameter or []),
+            parameters=values_from(parameter or []),
             name=name,
             queue=queue,
             tags=tag,
             draft=draft,
+            cache=cache,
             key=key,
         )
         if not watch:
@@ -111,12 +90,19 @@ def ls(
     project: str | None = None,
     name: str | None = None,
     tag: list[str] | None = None,
+    kind: Literal["pipeline", "custom"] | None = None,
     limit: int = 30,
     output: Format = "table",
 ) -> None:
-    """List runs, the newest first."""
+    """List runs, the newest first.
+
+    Parameters
+    ----------
+    kind
+        pipeline, or custom: tasks that made others from inside their process.
+    """
     with connected() as client:
-        found = client.runs.list(status=status, project=project, name=name, tag=tag, limit=limit)
+        found = client.runs.list(status=status, project=project, name=name, tag=tag, kind=kind, limit=limit)
         show(found, RUNS, output)
 
 
@@ -292,17 +278,3 @@ def read_definition(path: Path) -> dict[str, Any]:
     if not isinstance(definition, dict):
         raise FoldlineError(f"{path} holds no pipeline definition: it must be a JSON object")
     return definition  # pyright: ignore[reportUnknownVariableType]
-
-
-def parameters_from(pairs: list[str]) -> dict[str, Any]:
-    """{"lr": 0.1} of ["lr=0.1"]; what is no JSON is text."""
-    found: dict[str, Any] = {}
-    for pair in pairs:
-        name, equals, value = pair.partition("=")
-        if not equals or not name:
-            raise FoldlineError(f"write a parameter as NAME=VALUE, not {pair!r}")
-        try:
-            found[name] = json.loads(value)
-        except json.JSONDecodeError:
-            found[name] = value
-    return found

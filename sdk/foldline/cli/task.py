@@ -1,12 +1,14 @@
 """`foldline task`: what one does with tasks."""
 
+from pathlib import Path
+
 from cyclopts import App
 
 from foldline.cli.connection import connected
 from foldline.cli.naming import task_id
 from foldline.cli.output import Column, Format, show, show_one, took, when
 
-app = App(name="task", help="List and show tasks, and read their logs.")
+app = App(name="task", help="List and show tasks, and read their logs and plots.")
 
 TASKS: list[Column] = [
     ("id", lambda task: task["id"]),
@@ -72,6 +74,25 @@ def show_(task: str, *, output: Format = "table") -> None:
     """
     with connected() as client:
         show_one(client.tasks.get(task_id(client, task)), FIELDS, output)
+
+
+@app.command
+def plots(task: str, *, save: Path | None = None, output: Format = "table") -> None:
+    """List what a task has drawn: figures, tables, pictures and media.
+
+    Parameters
+    ----------
+    save
+        A folder to save them in, as files named title/series/iteration.
+    """
+    from foldline.cli.plots import PLOTS, save_plots
+
+    with connected() as client:
+        found = client.plots.list(task_id(client, task))
+        if save is None:
+            show(found, PLOTS, output, identity="url")
+        else:
+            save_plots(client, found, save)
 
 
 @app.command
