@@ -176,6 +176,12 @@ def test_what_is_said_of_axes_comments_and_layouts_is_in_the_figure(reports: Rep
     assert reports.figure()["layout"]["yaxis"]["autorange"] == "reversed"
 
 
+def test_a_histogram_that_numpy_has_counted(reports: Reports):
+    reports.logger.report_histogram("t", "s", numpy.histogram([1, 1, 2, 5], bins=[0, 2, 4, 6]))
+    [bars] = reports.figure()["data"]
+    assert (bars["x"], bars["y"]) == (["0 to 2", "2 to 4", "4 to 6"], [2, 1, 1])
+
+
 def test_rows_of_bars_and_clouds_of_points_have_names_of_their_own(reports: Reports):
     reports.logger.report_histogram("t", "s", [[1, 2], [3, 4]], labels=["a", "b"], mode="stack")
     figure = reports.figure()

@@ -56,6 +56,19 @@ class Axes:
         return {**self.flat(), "zaxis": {"title": self.z}}
 
 
+def _counted(values: Any) -> tuple[Any, list[str] | None]:
+    """What `numpy.histogram` gives: the counts, and the edges of what was counted as labels. Else the values alone."""
+    if not isinstance(values, tuple) or len(cast(tuple[Any, ...], values)) != 2:
+        return cast(Any, values), None
+    counts, edges = (cast(Any, plain(one)) for one in cast(tuple[Any, Any], values))
+    if not (isinstance(counts, list) and isinstance(edges, list)):
+        return cast(Any, values), None
+    bars, ends = cast(list[Any], counts), cast(list[Any], edges)
+    if len(ends) != len(bars) + 1:
+        return cast(Any, values), None
+    return bars, [f"{low:g} to {high:g}" for low, high in zip(ends, ends[1:], strict=False)]
+
+
 def histogram(
     title: str,
     series: str,
@@ -70,7 +83,8 @@ def histogram(
     """A group of bars for each column; each row is one colour. Raises DefinitionError."""
     if mode not in BARMODES:
         raise DefinitionError(f"the mode of a histogram is one of {', '.join(BARMODES)}, not {mode!r}")
-    found, ticks = rows(values, "a histogram"), words(xlabels)
+    counts, edges = _counted(values)
+    found, ticks = rows(counts, "a histogram"), words(xlabels) or edges
     if ticks is not None and len(ticks) != len(found[0]):
         raise DefinitionError(f"the histogram has {len(found[0])} bars in a row and {len(ticks)} xlabels")
     names = words(labels) or [series]

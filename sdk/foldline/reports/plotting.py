@@ -29,7 +29,7 @@ class WithPlots(Sending):
         data_args: Mapping[str, Any] | None = None,
         extra_layout: Mapping[str, Any] | None = None,
     ) -> None:
-        """Bars as high as `values`, a colour for each row; nothing is counted here.
+        """Bars as high as `values`, a colour for each row; nothing is counted here. numpy.histogram has counted.
 
         `mode` is group (the default), stack or relative. Raises DefinitionError when labels and values do not fit.
         """
