@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, Final, cast
 
 from foldline.errors import DefinitionError
@@ -58,15 +59,13 @@ class Axes:
 
 def _counted(values: Any) -> tuple[Any, list[str] | None]:
     """What `numpy.histogram` gives: the counts, and the edges of what was counted as labels. Else the values alone."""
-    if not isinstance(values, tuple) or len(cast(tuple[Any, ...], values)) != 2:
+    listed: list[Any] = plain(values) if isinstance(values, tuple) else []
+    if len(listed) != 2 or not all(isinstance(one, list) for one in listed):
         return cast(Any, values), None
-    counts, edges = (cast(Any, plain(one)) for one in cast(tuple[Any, Any], values))
-    if not (isinstance(counts, list) and isinstance(edges, list)):
+    counts, edges = listed
+    if len(edges) != len(counts) + 1:
         return cast(Any, values), None
-    bars, ends = cast(list[Any], counts), cast(list[Any], edges)
-    if len(ends) != len(bars) + 1:
-        return cast(Any, values), None
-    return bars, [f"{low:g} to {high:g}" for low, high in zip(ends, ends[1:], strict=False)]
+    return counts, [f"{low:g} to {high:g}" for low, high in pairwise(edges)]
 
 
 def histogram(
