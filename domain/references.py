@@ -45,7 +45,8 @@ def parse(body: str, steps: Sequence[str] | Mapping[str, Any]) -> Reference:
         head, dot, rest = body.partition(".")
         if head == "pipeline" and dot and rest:
             return Reference(text, None, "parameter", (rest,))
-        known = ", ".join(map(repr, list(steps)[:20])) or "none yet"
+        # Only a dict is in the order of definition; any other order must at least be the same in each process.
+        known = ", ".join(map(repr, list(steps if isinstance(steps, dict) else sorted(steps))[:20])) or "none yet"
         raise Invalid(
             f"{text} speaks of neither a step nor a parameter: steps are {known}, parameters ${{pipeline.name}}."
         )

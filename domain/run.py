@@ -379,7 +379,7 @@ def _after_deadline(run: Run, name: str, event: DeadlinePassed, fact: Fact) -> S
         case "hook" if step.gates.waits_for == "hook":
             # It may have been the deadline of a status hook, which holds nothing.
             held = any(hook.asked.step == name and hook.asked.kind != "status" for hook in run.hooks.values())
-            return () if held else _broken(run, name, f"callback: {run.no_answer}", fact)
+            return () if held else _broken(run, name, run.no_answer, fact)
         case _:
             return ()
 

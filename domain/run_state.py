@@ -203,7 +203,7 @@ class Run:
 
     @property
     def no_answer(self) -> str:
-        return f"the pipeline's host did not answer within {self.plan.definition.hook_timeout:g} s"
+        return f"the pipeline's host did not answer its callback within {self.plan.definition.hook_timeout:g} s"
 
     @property
     def too_long(self) -> str:

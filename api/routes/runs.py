@@ -172,7 +172,12 @@ def get_run_definition(run_id: RunId, services: Wired) -> Response:
     return JsonResponse(definition_view(services.reader.run(run_id).plan.definition))
 
 
-@router.patch("/runs/{run_id}", response_model=run_shapes.Run, summary="Edit a run", responses=COMMAND)
+@router.patch(
+    "/runs/{run_id}",
+    response_model=run_shapes.Run,
+    summary="Edit a run",
+    responses=problems(400, 404, 412, 413, 422),
+)
 def edit_run(run_id: RunId, body: run_bodies.EditRun, services: Wired, asking: Asking, expect: Expected) -> Response:
     """What people call it and say about it, whatever its state."""
     return _tell(services, run_id, body.edited(), asking, expect)

@@ -28,7 +28,9 @@ def shown(client: TestClient, model: Json) -> Json:
 
 def test_a_model_is_shown_with_its_task_and_the_tasks_project(client: TestClient):
     task = made(client, project="of the model")
-    model = named(client, task, "tree", url="s3://b/m", labels={"cat": 1}, metadata={"k": {"value": "1", "type": "int"}})
+    model = named(
+        client, task, "tree", url="s3://b/m", labels={"cat": 1}, metadata={"k": {"value": "1", "type": "int"}}
+    )
     found = shown(client, model)
     assert (found["task"], found["project"], found["kind"], found["url"]) == (
         task["id"],

@@ -35,13 +35,14 @@ CHECKS = [not_a_server_error, status_code_conformance, content_type_conformance,
 @pytest.fixture
 def names(client: TestClient) -> Mapping[str, str]:
     """What stands for the names in an address, so that some of them are those of things that exist."""
-    run = submitted(client)
+    run = submitted(client, parameters=[{"name": "test_size", "default": 0.2}])
     return {
         "task_id": template(client)["id"],
         "run_id": run["id"],
         "pipeline_id": run["pipeline_id"],
         "agent_id": Agent(client).id,
         "name": "default",
+        "step": "only",
     }
 
 

@@ -244,3 +244,39 @@ def on_a_terminal(house: House, *arguments: str) -> tuple[int, str]:
     finally:
         os.close(ours)
     return process.wait(30), output.decode(errors="replace")
+
+
+def test_people_have_their_say_while_a_run_goes_on(house: House):
+    asks = {"name": "look", "approval": {"message": "good enough?"}}
+    run = house.submit(asks, step("after", parents=["look"]), name="asked")["id"]
+    assert "good enough?" in printed(house, "run", "show", run)
+    assert "lunch" in printed(house, "run", "pause", run, "--reason", "lunch")
+    assert printed(house, "run", "ls", "--status", "paused", "-o", "ids") == f"{run}\n"
+    printed(house, "run", "resume", run)
+    assert "approved by local: yes" in printed(house, "run", "approve", run, "look", "--reason", "yes")
+    assert house.wait(run)["status"] == "completed"
+    assert "waits for no approval" in foldline(house, "run", "reject", run, "after").stderr
+
+
+def test_a_failed_step_is_taken_as_completed_with_results(house: House, bad: dict[str, Any]):
+    done = printed(house, "run", "complete", bad["id"], "breaks", "--output", "size=7", "--output", "name=x")
+    assert "marked completed by local" in done
+    assert house.wait(bad["id"])["status"] == "completed"
+    task = house.client.tasks.get(house.steps(bad["id"])["breaks"]["task_id"])
+    returned = {name: one["value"] for name, one in task["hyperparameters"]["return"].items()}
+    assert returned == {"size": 7, "name": "x"}
+    assert "neither failed nor stopped" in foldline(house, "run", "retry", bad["id"], "breaks").stderr
+
+
+def test_a_tree_shows_what_a_run_is_made_of(house: House, good: dict[str, Any]):
+    lines = printed(house, "run", "tree", good["id"]).splitlines()
+    assert [line.split("  ")[0:1] + line.split()[-1:] for line in lines[:1]] == [["good #1", good["id"]]]
+    assert lines[1:] == ["  first  completed", "  second  completed"]
+    assert printed(house, "run", "tree", good["id"], "-o", "ids") == f"{good['id']}\n"
+
+
+def test_a_queue_is_paused_and_resumed(house: House):
+    printed(house, "queue", "create", "slow/one")
+    assert "by local: moving" in printed(house, "queue", "pause", "slow/one", "--reason", "moving")
+    assert "paused" not in printed(house, "queue", "resume", "slow/one")
+    assert printed(house, "run", "ls", "--kind", "custom", "-o", "ids") == ""

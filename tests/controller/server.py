@@ -123,7 +123,7 @@ class Server:
 
     def statuses(self, run_id: str) -> dict[str, str]:
         run = self.run(run_id)
-        return {name: run.step(name).status for name in run.plan.steps}
+        return {name: run.step(name).status for name in run.plan.names}
 
     def asked(self, run_id: str, kind: str = "", step: str = "") -> list[Hook]:
         """The open questions to the run's host, the oldest first."""

@@ -1,6 +1,7 @@
 """The examples run as their readers run them, on real data, against one server and its agents."""
 
 import json
+import shutil
 from collections.abc import Iterator
 from typing import Any
 
@@ -8,14 +9,14 @@ import pytest
 
 from tests.support.house import ROOT, House
 
-EXAMPLES = ROOT / "examples"
-
 
 @pytest.fixture(scope="module")
 def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
     """A server, an agent for steps, and one in services mode for the pipelines' own functions."""
     with House(tmp_path_factory.mktemp("examples")) as house:
         house.serve()
+        # Out of this repository, which would travel with each step.
+        shutil.copytree(ROOT / "examples", house.folder / "examples")
         house.agent("-q", "default", "--slots", "4")
         house.python("services", "-m", "foldline", "agent", "start", "--services")
         yield house
@@ -23,7 +24,7 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
 
 def run(house: House, *command: str) -> str:
     """What `python examples/...` prints; it has to end well."""
-    done = house.run_python(str(EXAMPLES / command[0]), *command[1:], timeout=180)
+    done = house.run_python(str(house.folder / "examples" / command[0]), *command[1:], timeout=180)
     assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
     return done.stdout
 

@@ -1,8 +1,10 @@
 """Outcomes of runs whose code adds the steps while it runs."""
 
+import pytest
+
 from controller.exchange import Claim
 from domain.content import Content
-from domain.run import AddStep
+from domain.run import AddStep, Diverged
 from tests.controller.server import pipeline, step
 from tests.outcomes.world import HOST, LEASE, World, scenario
 
@@ -71,7 +73,9 @@ def dynamic_run_diverges(world: World) -> None:
     world.works()
     world.services = world.services.started_anew()
     world.services.claim()
-    adds(world, "other", call=0)
+    with pytest.raises(Diverged) as diverged:
+        adds(world, "other", call=0)
+    world.services.end(claim_of_host(world), "failed", reason=str(diverged.value))
 
 
 def begins_dynamic(world: World) -> None:

@@ -1,13 +1,14 @@
 """Outcomes when agents, hosts, queues or the server are not there, or not any more."""
 
-from contextlib import suppress
 from dataclasses import replace
 
+import pytest
+
+from controller.exchange import Superseded
 from controller.handle import Submission
 from controller.verify import verify_run
 from domain.ids import step_task_id
-from domain.pipeline import PipelineParameter
-from domain.refused import Refused
+from domain.pipeline import Approval, PipelineParameter
 from domain.run import PauseRun, ResumeRun, StartRun
 from tests.controller.server import BY, ended, new_id, pipeline, step
 from tests.outcomes.world import HOST, World, allows, own_process, scenario
@@ -86,7 +87,7 @@ def agent_comes_back_too_late(world: World) -> None:
     world.dies(world.agent)
     second = world.server.agent("h:1")
     other = second.claim()
-    with suppress(Refused):  # its session is over
+    with pytest.raises(Superseded):
         world.agent.ask_in_vain(ended(claim, "failed"))
     second.end(other)
     second.work()
@@ -189,6 +190,14 @@ def server_killed_after_it_enqueued(world: World) -> None:
     world.submits()
     world.restarts()
     world.works()
+
+
+@scenario
+def server_down_when_a_deadline_passes(world: World) -> None:
+    world.submits(approval=Approval(deadline=60))
+    world.clock.passes(3600)
+    world.restarts()
+    world.loop.once()
 
 
 @scenario

@@ -108,3 +108,8 @@ def fails_once(file: str) -> int:
 @component(return_values=["x"], cache=True, stage="numbers", tags=["t"], task_type=Task.TaskTypes.testing)
 def cached(x: int) -> int:
     return x + 10
+
+
+@component(return_values=["sum"], execution_queue="a queue that is not there")
+def elsewhere(n: int) -> int:
+    return n + 1

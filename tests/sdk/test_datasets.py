@@ -11,10 +11,9 @@ import pytest
 
 from foldline import Dataset, Task
 from foldline import client as client_module
+from foldline.cli.main import run
 from foldline.client import Client
 from foldline.datasets import copies, packing
-from foldline.datasets.entries import Manifest, decoded, matching, safe_path
-from foldline.datasets.versions import following, highest, key_of
 from foldline.definition import definition_mode
 from foldline.errors import FoldlineError, NotSupported
 from tests.sdk.processes import python
@@ -311,32 +310,6 @@ def test_a_folder_inside_is_synced_alone(common: Dataset, tmp_path: Path):
     assert child.list_files() == ["a.txt", "empty.txt", "sub/x.csv"]
     with pytest.raises(ValueError, match="no folder"):
         child.sync_folder(tmp_path / "gone")
-
-
-@pytest.mark.parametrize(
-    ("versions", "top"),
-    [
-        (["1.0.0", "1.0.10", "1.0.9"], "1.0.10"),
-        (["1.0", "1.0.1", None, "latest"], "1.0.1"),
-        (["2.0.0rc1", "2.0.0.dev3", "1.9"], "2.0.0rc1"),
-        (["2.0.0rc1", "2.0.0", "2.0.0.post1"], "2.0.0.post1"),
-        (["latest", None], None),
-    ],
-)
-def test_the_highest_version(versions: list[str | None], top: str | None):
-    assert highest(versions) == top
-
-
-@pytest.mark.parametrize(
-    ("version", "after"),
-    [("1.0.0", "1.0.1"), ("1.9", "1.10"), ("3", "4"), ("1.0rc1", "1.0rc2"), ("1.2+local", "1.3"), ("latest", None)],
-)
-def test_the_version_that_follows(version: str, after: str | None):
-    assert following(version) == after
-
-
-def test_trailing_zeros_do_not_count():
-    assert key_of("1.0") == key_of("1") == key_of("v1.0.0")
 
 
 # Finding one
@@ -646,41 +619,26 @@ def test_versions_are_squashed_without_copying(project: str, dataset: Dataset, t
         Dataset.squash("x")
 
 
-# Paths
+# The command line
 
 
-@pytest.mark.parametrize("path", ["../x", "a/../../x", "/etc/passwd", "", ".", "a\0b"])
-def test_a_path_that_leads_out_is_refused(path: str):
-    with pytest.raises(FoldlineError, match="no path inside a dataset"):
-        safe_path(path)
-    manifest = json.loads(Manifest().encoded())
-    entry = {"sha256": "0" * 64, "size": 1, "modified": 0, "dataset": "d"}
-    with pytest.raises(FoldlineError, match="no path inside a dataset"):
-        decoded(json.dumps({**manifest, "files": {path: entry}}).encode())
+def test_datasets_on_the_command_line(
+    dataset: Dataset, project: str, capsys: pytest.CaptureFixture[str], tmp_path: Path
+):
+    def printed(*words: str) -> list[str]:
+        assert run(["dataset", *words]) == 0
+        return capsys.readouterr().out.splitlines()
 
-
-@pytest.mark.parametrize("data", [b"", b"[]", b"{}", b'{"format": 2}', b'{"format": 1, "files": {"a": {}}}'])
-def test_what_is_no_manifest_is_said(data: bytes):
-    with pytest.raises(FoldlineError, match="manifest"):
-        decoded(data)
-
-
-@pytest.mark.parametrize(
-    ("wildcard", "recursive", "found"),
-    [
-        (None, True, ["a.csv", "s/b.csv", "s/t/c.txt"]),
-        ("*.csv", True, ["a.csv", "s/b.csv"]),
-        ("*.csv", False, ["a.csv"]),
-        ("s", True, ["s/b.csv", "s/t/c.txt"]),
-        ("/s/t/", True, ["s/t/c.txt"]),
-        ("s/*.txt", True, ["s/t/c.txt"]),
-        ("s/*", False, ["s/b.csv"]),
-        (["*.txt", "a*"], True, ["a.csv", "s/t/c.txt"]),
-        ("", True, []),
-    ],
-)
-def test_wildcards(wildcard: Any, recursive: bool, found: list[str]):
-    assert matching(["a.csv", "s/b.csv", "s/t/c.txt"], wildcard, recursive) == found
+    assert printed("ls", "--project", project, "-o", "ids") == [dataset.id]
+    heads, row = (line.split("\t") for line in printed("ls", "--project", project))
+    shown = dict(zip(heads, row, strict=True))
+    assert (shown["name"], shown["version"], shown["status"], shown["files"]) == ("numbers", "1.0.0", "completed", "4")
+    assert printed("files", f"{project}/numbers", "*.csv", "-o", "ids") == ["sub/b.csv", "sub/deep/c.csv"]
+    [folder] = printed("get", dataset.id, str(tmp_path / "mine"))
+    assert held(folder) == FILES
+    assert printed("get", f"{project}/numbers", "--version", "1.0.0") == [dataset.get_local_copy()]
+    assert run(["dataset", "get", "numbers"]) == 1
+    assert "give its id, or its project and name" in capsys.readouterr().err
 
 
 # Inside a step's file

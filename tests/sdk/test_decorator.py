@@ -16,6 +16,7 @@ from foldline import Logger, PipelineController, PipelineDecorator, Task, script
 from foldline.automation.local_agent import LocalAgent
 from foldline.client import Client
 from foldline.errors import FoldlineError
+from tests.sdk.processes import run
 from tests.support.waiting import wait_until
 
 QUEUE = "decorated"
@@ -34,12 +35,13 @@ def parts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
 
 
 @pytest.fixture(scope="module")
-def _agent(server_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalAgent]:
+def _agent(server_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """An agent for the steps. Others find their names in its home, and take others than its own."""
     with pytest.MonkeyPatch.context() as patch, Client(server_url) as client:
-        patch.setenv("FOLDLINE_HOME", str(tmp_path_factory.mktemp("agent")))
+        patch.setenv("FOLDLINE_HOME", str(tmp_path_factory.mktemp("home")))
         client.queues.create(QUEUE)
-        with LocalAgent(QUEUE, server_url) as agent:
-            yield agent
+        with LocalAgent(QUEUE, server_url):
+            yield
 
 
 @pytest.fixture(autouse=True)
@@ -234,7 +236,9 @@ def test_what_the_function_reports_is_the_runs(project: str, made: Made):
         assert task.id == current.id
         PipelineDecorator.upload_artifact("mine", {"a": 1})
         PipelineDecorator.get_logger().report_scalar("t", "s", 3, 0)
-        Logger.current_logger().report_scalar("t", "s", 4, 1)
+        logger = Logger.current_logger()
+        assert logger is not None
+        logger.report_scalar("t", "s", 4, 1)
 
     function()
     assert PipelineDecorator.get_current_pipeline() is None
@@ -383,3 +387,41 @@ def test_a_step_reuses_the_result_of_an_equal_one(parts: Any, project: str, made
     assert function() == [11, 12]
     assert function() == [11, 12]
     assert [step["status"] for step in made.steps(1).values()] == ["cached", "cached"]
+
+
+def test_run_locally_brings_its_own_agent_also_for_what_is_inside(parts: Any, project: str, made: Made):
+    PipelineDecorator.run_locally()
+
+    @pipeline(project, start_controller_locally=False, default_queue="nobody listens here")
+    def inner(n: int) -> Any:
+        return parts.elsewhere(n)
+
+    @pipeline(project, start_controller_locally=False, default_queue=None)
+    def outer(n: int) -> Any:
+        return inner(parts.elsewhere(n))
+
+    assert outer(1) == 3
+    assert [made.run(number)["status"] for number in (0, 1)] == ["completed", "completed"]
+    [queue] = {step["queue"] for number in (0, 1) for step in made.steps(number).values()}
+    assert queue.startswith("local-p-")
+
+
+SESSION = """
+from foldline import PipelineDecorator
+
+@PipelineDecorator.component
+def double(n):
+    return 2 * n
+
+@PipelineDecorator.pipeline(name="p", project="t", default_queue=QUEUE, pipeline_execution_queue=None)
+def pipeline(n):
+    return double(double(n))
+
+print("returned", pipeline(3))
+"""
+
+
+def test_an_interactive_session_is_a_host_too(project: str, tmp_path: Path):
+    done = run("-c", SESSION.replace("QUEUE", repr(QUEUE)), cwd=tmp_path, FOLDLINE_PICKLE="1")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1] == "returned 12"

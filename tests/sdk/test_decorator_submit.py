@@ -1,12 +1,16 @@
 """A call of a pipeline function that runs elsewhere: what is submitted, and what the host makes of the script."""
 
+import hashlib
 import io
+import json
 import tarfile
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from foldline.automation.instances import Instances
+from foldline.errors import FoldlineError
 from tests.sdk.canned import Answer, Canned
 from tests.sdk.processes import run
 
@@ -155,3 +159,24 @@ def test_a_script_that_never_makes_the_call_fails_the_run(canned: Canned, tmp_pa
     assert "in the function" not in done.stdout
     [failed] = canned.to("POST", f"tasks/{RUN['id']}/fail")
     assert failed.json()["reason"].startswith("the script ended without the call of the pipeline function")
+
+
+def test_results_of_runs_elsewhere_come_in_order(canned: Canned):
+    ids = ["b" * 32, "c" * 32]
+    for number, identifier in enumerate(ids):
+        body = json.dumps({"n": number}).encode()
+        sha256 = hashlib.sha256(body).hexdigest()
+        record = {"name": "result", "format": "json", "type": "dict", "url": f"foldline://blobs/{sha256}/result.json"}
+        canned.on("GET", f"runs/{identifier}", Answer(200, RUN), Answer(200, {**RUN, "status": "completed"}))
+        canned.on("GET", f"tasks/{identifier}", Answer(200, {"artifacts": {"result": record}}))
+        canned.on("GET", f"blobs/{sha256}", Answer(200, body))
+        Instances.submitted(identifier, "result")
+    assert Instances.results() == [{"n": 0}, {"n": 1}]
+    assert Instances.results() == []
+
+
+def test_a_run_elsewhere_that_failed_is_an_error(canned: Canned):
+    canned.on("GET", f"runs/{RUN['id']}", Answer(200, {**RUN, "status": "failed", "reason": "no data"}))
+    Instances.submitted(RUN["id"], None)
+    with pytest.raises(FoldlineError, match=r"run 'p #1' .* is failed: no data"):
+        Instances.results()

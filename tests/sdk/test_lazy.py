@@ -121,7 +121,7 @@ def test_it_is_fetched_once_and_an_error_is_not_kept():
             raise answer
         return answer
 
-    stand_in = Lazy(Promise("train", "model", fetch, lambda: None))
+    stand_in: Any = Lazy(Promise("train", "model", fetch, lambda: None))
     with pytest.raises(ValueError, match="not yet"):
         bool(stand_in)
     assert stand_in + 0 == 3

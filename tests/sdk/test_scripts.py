@@ -77,7 +77,7 @@ class Project:
     def call(self, **more: str) -> Any:
         """What the submitted function returns in a process that has nothing but the snapshot."""
         self.root.rename(self.root.with_name("gone"))
-        return json.loads(self._python("-c", CALL, cwd=self._out, **more).splitlines()[-1].removeprefix("result "))
+        return json.loads(self._python("-c", CALL, cwd=self._out, paths=(), **more).splitlines()[-1].removeprefix("result "))
 
     def _python(self, *arguments: str, cwd: Path, paths: Sequence[Path] = (), **more: str) -> str:
         variables = {"PROBE": str(self._out), "FOLDLINE_URL": "http://127.0.0.1:9", **more}
@@ -208,7 +208,7 @@ RUN = "from probe import submit\n"
             ("-m", "pkg.run"), ".", None, 7, id="python -m with relative imports",
         ),
         pytest.param(
-            {"pkg/run.py": RUN + "import pkg\ndef step():\n    from . import deep\n    return deep.VALUE\nsubmit(step)"},
+            {"pkg/run.py": RUN + "def step():\n    from . import deep\n    return deep.VALUE\nsubmit(step)"},
             ("-m", "pkg.run"), "..", ".", 7, id="python -m from elsewhere, relative import in the function",
         ),
         pytest.param(

@@ -22,7 +22,7 @@ from foldline.automation.retries import RetryOnFailure
 from foldline.client import shared
 from foldline.errors import FoldlineError
 from foldline.listing import Json
-from foldline.placing import main_file
+from foldline.placing import main_file, place_of
 from foldline.recipe import container, requirements
 from foldline.serialization import Codec
 from foldline.task import Task
@@ -401,8 +401,10 @@ class PipelineDecorator(PipelineController):
         with self._lock:
             if component.name not in self._scripts:
                 given = component.options
+                found = known_as(component.function)
                 script, sources = scripts.script_of_function(
-                    known_as(component.function),
+                    # One that no file defines travels as a pickle, for which the component is a burden.
+                    found if place_of(found) is not None else component.plain,
                     component.returns,
                     helper_functions=given["helper_functions"],
                     working_dir=given["working_dir"],

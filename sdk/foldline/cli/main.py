@@ -22,8 +22,11 @@ app = App(
     default_parameter=Parameter(negative=()),
 )
 # Named, not imported: a command loads only what it needs.
-app.command("foldline.cli.run:app", name="run", help="Submit, list, watch, pause, stop, replay and verify runs; judge steps.")
+app.command(
+    "foldline.cli.run:app", name="run", help="Submit, list, watch, pause, stop, replay and verify runs; judge steps."
+)
 app.command("foldline.cli.task:app", name="task", help="List and show tasks, and read their logs.")
+app.command("foldline.cli.dataset:app", name="dataset", help="List datasets and their files, and get copies.")
 app.command("foldline.cli.queue:app", name="queue", help="List, create, pause and resume queues.")
 app.command("foldline.cli.agent:app", name="agent", help="Start an agent on this machine, or list agents.")
 
