@@ -76,6 +76,11 @@ class Waiting:
             if self._exchanges.get(session) is waiter:
                 del self._exchanges[session]
 
+    @property
+    def asleep(self) -> int:
+        """How many sleep until the log has grown."""
+        return sum(waiter.asleep for waiter in self._followers)
+
     def is_asleep(self, session: str) -> bool:
         """Whether an exchange of the session has looked, found nothing and sleeps."""
         waiter = self._exchanges.get(session)

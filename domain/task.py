@@ -405,8 +405,11 @@ def _edit(command: TaskEdited, task: Task) -> Sequence[TaskEvent]:
     deep = edit is not None and any(
         part is not None for part in (edit.type, edit.script, edit.container, edit.hyperparameters, edit.configuration)
     )
-    # What a task was run with is history once it has run; names, tags and comments stay open to people.
-    if task.status == "absent" or (deep and task.status not in ("created", "in_progress")):
+    # What a task was run with is history once it has run; names, tags, comments and properties stay open to people.
+    open_to_all = edit is not None and _only_properties(edit)
+    if task.status == "absent" or (
+        deep and not open_to_all and task.status not in ("created", "queued", "in_progress")
+    ):
         raise Refused(
             f"Cannot edit the parameters of task {task.name!r}: it is {words(task.status)}. "
             "Reset it first, or clone it and edit the clone."
@@ -417,6 +420,17 @@ def _edit(command: TaskEdited, task: Task) -> Sequence[TaskEvent]:
         raise Invalid("A task needs a name.", "name")
     nothing = (TaskEdited(attempt=command.attempt), TaskEdited(attempt=command.attempt, edit=Edit()))
     return [] if command in nothing else [command]
+
+
+def _only_properties(edit: Edit) -> bool:
+    """Whether all that it changes of what a task is run with is the section that people write their own notes into."""
+    others = (edit.type, edit.script, edit.container, edit.configuration)
+    return (
+        all(part is None for part in others)
+        and not edit.replace_hyperparameters
+        and edit.hyperparameters is not None
+        and edit.hyperparameters.keys() == {"properties"}
+    )
 
 
 def _start(command: StartTask, task: Task) -> Sequence[TaskEvent]:

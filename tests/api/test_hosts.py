@@ -60,7 +60,12 @@ def test_the_claim_of_a_host_is_the_run_as_a_task(client: TestClient):
     run = submitted(client, step("a", hooks=["pre"]), parameters=[{"name": "size", "default": 2, "type": "int"}])
     agent = Agent(client, "services")
     [claim] = agent.exchange()["claims"]
-    assert (claim["task_id"], claim["run_id"], claim["step"], claim["queue"]) == (run["id"], run["id"], None, "services")
+    assert (claim["task_id"], claim["run_id"], claim["step"], claim["queue"]) == (
+        run["id"],
+        run["id"],
+        None,
+        "services",
+    )
     task = claim["task"]
     assert (task["type"], task["script"]["entry_point"], task["status"]) == ("controller", "pipeline.py", "in_progress")
     assert task["hyperparameters"]["Args"]["size"] == {"value": 2, "type": "int", "description": None}

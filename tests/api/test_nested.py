@@ -91,3 +91,16 @@ def test_what_fails_below_fails_above(client: TestClient):
     agent.works()
     assert now(client, run)["status"] == "completed"
     assert listed(client, "runs") == [now(client, one) for one in listed(client, "runs")]
+
+
+def test_a_draft_runs_itself_where_its_step_does_not_want_a_clone(client: TestClient):
+    draft = template(client, "mine", tags=["own"])
+    run = submitted(client, {"name": "n", "base_task_id": draft["id"], "clone": False})
+    assert steps_of(client, run)["n"]["task_id"] == draft["id"]
+    task = answered(client.get(f"/api/v1/tasks/{draft['id']}"))
+    assert (task["run_id"], task["step"], task["status"]) == (run["id"], "n", "queued")
+    assert [one["id"] for one in listed(client, "tasks", run_id=run["id"])] == [draft["id"]]
+    assert Agent(client).works() == ["n"]
+    assert answered(client.post(f"{RUNS}/{run['id']}/verify"))["differences"] == []
+    again = submitted(client, {"name": "n", "base_task_id": draft["id"], "clone": False})
+    assert steps_of(client, again)["n"]["task_id"] != draft["id"]

@@ -5,7 +5,7 @@ from urllib.parse import quote
 import pytest
 from starlette.testclient import TestClient
 
-from tests.support.by_hand import Agent, Json, answered, listed, step, submitted, template
+from tests.support.by_hand import Agent, Json, answered, listed, step, steps_of, submitted, template
 
 QUEUES = "/api/v1/queues"
 
@@ -78,3 +78,25 @@ def test_queues_are_listed_by_name_page_by_page(client: TestClient):
             break
     assert names == ["Zeta", "alpha", "default", "services", "äther"]
     answered(client.get(QUEUES, params={"limit": 0}), 422)
+
+
+def test_nothing_is_handed_out_from_a_paused_queue(client: TestClient):
+    run = submitted(client, step("a"))
+    agent = Agent(client)
+    answer = client.post(f"{QUEUES}/default/pause", json={"reason": "moving"})
+    paused = answered(answer)["paused"]
+    assert (paused["actor"], paused["reason"]) == ("local", "moving")
+    assert answer.headers["Foldline-Position"].startswith("0-")
+    assert agent.claims() == {}
+    waiting = steps_of(client, run)["a"]["waiting_for"]
+    assert (waiting["kind"], waiting["text"]) == ("queue_paused", "queue 'default' is paused by local: moving")
+    assert answered(client.post(f"{QUEUES}/default/pause"))["paused"] == paused
+    assert [queue["paused"] for queue in listed(client, "queues")] == [paused, None]
+    assert answered(client.post(f"{QUEUES}/default/resume"))["paused"] is None
+    assert list(agent.claims()) == ["a"]
+
+
+def test_a_queue_with_a_slash_in_its_name_is_paused(shared_client: TestClient):
+    answered(shared_client.post(QUEUES, json={"name": "team/gpu"}), 201)
+    assert answered(shared_client.post(f"{QUEUES}/team/gpu/pause"))["paused"]["reason"] == ""
+    assert answered(shared_client.post(f"{QUEUES}/{quote('team/gpu', safe='')}/resume"))["paused"] is None

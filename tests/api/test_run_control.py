@@ -89,7 +89,11 @@ def test_a_failed_step_runs_again_by_hand_and_the_run_goes_on(client: TestClient
     assert now(client, run)["status"] == "failed"
     again = tell(client, run, "steps/a/retry", reason="the disk was full")
     assert (again["status"], again["reason"], again["attempts"]) == ("queued", "", 1)
-    assert (now(client, run)["status"], now(client, run)["ended_at"], now(client, run)["reason"]) == ("running", None, "")
+    assert (now(client, run)["status"], now(client, run)["ended_at"], now(client, run)["reason"]) == (
+        "running",
+        None,
+        "",
+    )
     assert agent.works() == ["a", "b"]
     assert (now(client, run)["status"], steps_of(client, run)["a"]["attempts"]) == ("completed", 2)
     assert tell(client, run, "steps/a/retry", 409)["code"] == "refused"
@@ -157,7 +161,12 @@ def test_a_run_is_edited(client: TestClient):
     edited = answered(client.patch(f"{RUNS}/{run['id']}", json=body))
     assert (edited["name"], edited["tags"]) == ("renamed", ["new"])
     task = answered(client.get(f"/api/v1/tasks/{run['id']}"))
-    assert (task["name"], task["tags"], task["comment"], task["runtime"]) == ("renamed", ["new"], "keep", {"progress": 1})
+    assert (task["name"], task["tags"], task["comment"], task["runtime"]) == (
+        "renamed",
+        ["new"],
+        "keep",
+        {"progress": 1},
+    )
     assert [one["name"] for one in listed(client, "runs", tag="new")] == ["renamed"]
     assert listed(client, "runs", tag="old") == []
     assert answered(client.patch(f"{RUNS}/{run['id']}", json={}))["version"] == edited["version"]
@@ -210,13 +219,20 @@ def test_results_are_reused_and_the_step_says_why(client: TestClient):
     answered(client.post(f"/api/v1/tasks/{task_id}/complete"))
     again = submitted(client, cached)
     hit = steps_of(client, again)["a"]
-    assert (again["status"], hit["status"], hit["task_id"], hit["artifacts"]) == ("completed", "cached", task_id, ["data"])
+    assert (again["status"], hit["status"], hit["task_id"], hit["artifacts"]) == (
+        "completed",
+        "cached",
+        task_id,
+        ["data"],
+    )
     assert (hit["cache"]["hit"], hit["cache"]["key"], hit["cache"]["parts"]["script.entry_point"]) == (
         True, missed["key"], "a.py",
     )  # fmt: skip
     refreshed = submitted(client, cached, run={"cache": "refresh"})
     assert refreshed["cache"] == "refresh"
-    assert steps_of(client, refreshed)["a"]["cache"]["reason"] == "nothing was looked up: the run's cache mode is refresh"
+    assert (
+        steps_of(client, refreshed)["a"]["cache"]["reason"] == "nothing was looked up: the run's cache mode is refresh"
+    )
     off = submitted(client, cached, run={"cache": "off"})
     assert steps_of(client, off)["a"]["cache"]["reason"] == "the run's cache mode is off"
     assert steps_of(client, submitted(client))["only"]["cache"] is None

@@ -16,6 +16,7 @@ DEEP = {
     "configuration": Edit(configuration={"model": Configuration("text")}),
 }
 LIGHT = {
+    "user properties": Edit(hyperparameters={"properties": {"owner": Parameter("ana")}}),
     "comment": Edit(comment="better"),
     "tags": Edit(tags=["best"]),
     "system_tags": Edit(system_tags=["hidden"]),
@@ -26,7 +27,7 @@ LIGHT = {
 @pytest.mark.parametrize("status", TASK_STATES)
 @pytest.mark.parametrize("edit", DEEP.values(), ids=DEEP)
 def test_what_a_task_is_run_with_can_be_edited_before_and_while_it_runs(status, edit):
-    if status in ("created", "in_progress"):
+    if status in ("created", "queued", "in_progress"):
         assert decide(TaskEdited(edit=edit), fold(HISTORY[status])) == [TaskEdited(edit=edit)]
         return
     with pytest.raises(Refused, match=r"Reset it first, or clone it and edit the clone\."):
@@ -37,6 +38,19 @@ def test_what_a_task_is_run_with_can_be_edited_before_and_while_it_runs(status, 
 @pytest.mark.parametrize("edit", LIGHT.values(), ids=LIGHT)
 def test_what_people_say_about_a_task_can_be_edited_always(status, edit):
     assert decide(TaskEdited(edit=edit), fold(HISTORY[status])) == [TaskEdited(edit=edit)]
+
+
+@pytest.mark.parametrize(
+    "edit",
+    [
+        Edit(hyperparameters={"properties": {}, "General": {"lr": Parameter(0.2)}}),
+        Edit(hyperparameters={"properties": {}}, replace_hyperparameters=True),
+        Edit(hyperparameters={"properties": {}}, type="testing"),
+    ],
+)
+def test_properties_take_nothing_else_along_into_what_has_run(edit):
+    with pytest.raises(Refused, match="Reset it first"):
+        decide(TaskEdited(edit=edit), fold(HISTORY["completed"]))
 
 
 def test_the_running_attempt_may_edit():

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from domain.lifecycle import RUN_ENDED
+from domain.pipeline import STRICT
 from domain.refused import Refused
 from tests.outcomes import of_callbacks, of_dynamic, of_machines, of_people, of_results, of_tasks
 from tests.outcomes.world import SCENARIOS, World, new_world
@@ -86,12 +87,12 @@ def no_accident(world: World) -> None:
     """Each step came to a good end, or its author allowed what it came to, or a callback or such a step skipped it."""
     run = world.server.run(world.run_id)
     for name in run.plan.names:
-        step, behaviour = run.step(name), run.plan.steps[name].continue_behaviour
+        step, behaviour = run.step(name), run.plan.steps[name].continue_behaviour or STRICT
         match step.status:
             case "failed":
-                assert behaviour is not None and behaviour.continue_on_fail
+                assert behaviour.continue_on_fail
             case "stopped":
-                assert behaviour is not None and behaviour.continue_on_abort
+                assert behaviour.continue_on_abort
             case "skipped":
                 parents = {run.step(parent).status for parent in run.plan.parents[name]}
                 assert parents & {"failed", "stopped", "skipped"} or "returned False" in step.reason

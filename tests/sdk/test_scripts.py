@@ -77,7 +77,8 @@ class Project:
     def call(self, **more: str) -> Any:
         """What the submitted function returns in a process that has nothing but the snapshot."""
         self.root.rename(self.root.with_name("gone"))
-        return json.loads(self._python("-c", CALL, cwd=self._out, paths=(), **more).splitlines()[-1].removeprefix("result "))
+        said = self._python("-c", CALL, cwd=self._out, paths=(), **more)
+        return json.loads(said.splitlines()[-1].removeprefix("result "))
 
     def _python(self, *arguments: str, cwd: Path, paths: Sequence[Path] = (), **more: str) -> str:
         variables = {"PROBE": str(self._out), "FOLDLINE_URL": "http://127.0.0.1:9", **more}
