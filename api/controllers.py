@@ -78,8 +78,21 @@ def _check_what_stays(run: Run, meant: TaskEdited) -> None:
     for name, (wanted, present) in kept.items():
         if wanted not in (None, present):
             raise Refused(f"Run {run.name!r} keeps its {name}, {present!r}: leave it out, or submit another run.")
+    _check_parameters(run, meant)
     if meant.attempt is not None and not (run.host.status == "running" and run.host.attempt == meant.attempt):
         raise Refused(f"Attempt {meant.attempt} is not the host of run {run.name!r} any more: it can change nothing.")
+
+
+def _check_parameters(run: Run, meant: TaskEdited) -> None:
+    """What its references stand for is pinned: an edit that only looked as if it changed that would mislead."""
+    sections = (meant.edit.hyperparameters if meant.edit else None) or {}
+    for name, parameter in (sections.get("Args") or {}).items():
+        known = run.status == "created" and name in run.parameters
+        if known and (parameter is None or parameter.value != run.parameters[name]):
+            raise Refused(
+                f"Run {run.name!r} keeps the parameters that it was made with: for another {name!r} clone it with "
+                f"that, POST /api/v1/runs/{run.id}/clone."
+            )
 
 
 def ended(services: Services, run_id: str, status: str, reason: str, asking: By, expect: int | None) -> Answer:

@@ -5,6 +5,7 @@ from collections.abc import AsyncGenerator, Iterator
 from itertools import islice
 from typing import Any
 
+import msgspec
 from starlette.concurrency import run_in_threadpool
 
 from api.live import PING_EVERY
@@ -15,6 +16,7 @@ from api.views import event_view
 from api.waiting import Waiting
 from api.wire import time_text
 from domain.run import Run
+from domain.run_events import StepsReopened
 from eventstore.store import Recorded
 
 State = tuple[Recorded, Run, Run]
@@ -57,14 +59,15 @@ def _some(states: Iterator[State], first: int, form: Form) -> list[tuple[int, by
 
 
 def moment(row: Recorded, before: Run, run: Run) -> dict[str, Any]:
-    name = row.subject
-    changed = name is not None and before.step(name) is not run.step(name)
+    names: list[str] = [row.subject] if row.subject is not None else []
+    if row.type == StepsReopened.__name__:
+        names = msgspec.json.decode(row.data)["steps"]
     return {
         "version": run.version,
         "at": time_text(row.recorded_at),
         "type": row.type,
-        "step": name,
+        "step": row.subject,
         "event": event_view(row),
         "run": run_view(run),
-        "changed": [step_view(run, name)] if changed and name is not None else [],
+        "changed": [step_view(run, name) for name in names if before.step(name) is not run.step(name)],
     }

@@ -10,6 +10,7 @@ from domain import pipeline as pipelines
 from domain import run as runs
 from domain.ids import pipeline_id
 from domain.pipeline import Definition, HostDefinition, Pipeline, PipelineParameter, StepDefinition
+from domain.references import PATTERN
 from domain.refused import Invalid, Unknown
 from domain.run import Run
 from domain.run_events import HostStarted, RunStarted
@@ -243,12 +244,17 @@ def _given(parameter: PipelineParameter, run: Run) -> PipelineParameter:
 
 def _check_arguments(step: StepDefinition, child: Definition, where: str) -> None:
     known = [parameter.name for parameter in child.parameters]
-    for path in step.parameter_override:
+    for path, value in step.parameter_override.items():
         name = path.partition("/")[2]
         if name not in known:
             has = ", ".join(known) or "none"
             said = f"Step {step.name!r}: pipeline {child.name!r} has no parameter {name!r}; it has: {has}."
             raise Invalid(said, where)
+        if not (isinstance(value, str) and PATTERN.search(value)):  # what it refers to is known at launch only
+            try:
+                pipelines.check_parameters(child, {name: value})
+            except Invalid as wrong:
+                raise Invalid(f"Step {step.name!r}: {wrong}", where) from None
 
 
 def _pinned(unit: "Unit", definition: Definition, found: Templates) -> Definition:

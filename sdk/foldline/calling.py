@@ -58,9 +58,7 @@ def _parts(value: Any, names: list[str]) -> list[Any]:
     return parts
 
 
-def _fetched(
-    argument: str, source: str, seen: dict[str, Mapping[str, Any]], client: "Client", codec: Codec
-) -> Any:
+def _fetched(argument: str, source: str, seen: dict[str, Mapping[str, Any]], client: "Client", codec: Codec) -> Any:
     identifier, dot, name = source.partition(".")
     if not (identifier and dot and name):
         raise FoldlineError(f"argument {argument!r}: {source!r} should read '<task id>.<name>'")

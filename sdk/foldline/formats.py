@@ -74,7 +74,7 @@ def pack(
 
     `exact` prefers the same object over a readable format. Raises DefinitionError when nothing can hold it.
     """
-    stem = _filename(name)
+    value, stem = itself(value), _filename(name)
     path = _as_path(value) if paths else None
     if path is not None:
         packed = _pack_folder(stem, path) if path.is_dir() else _pack_file(path)
@@ -289,6 +289,7 @@ def type_name(value: Any) -> str:
 
 def plain(value: Any) -> Any:
     """`value` as typed JSON for a parameter: tuples and sets as lists, what JSON has not as text."""
+    value = itself(value)
     if value is None or isinstance(value, bool):
         return value
     if isinstance(value, str):
@@ -306,6 +307,12 @@ def plain(value: Any) -> Any:
     if _module_of(value) == "numpy" and callable(item) and getattr(value, "ndim", 1) == 0:
         return plain(item())
     return str(value)
+
+
+def itself(value: Any) -> Any:
+    """What a stand-in for a step's result stands for, waited for; anything else as it is."""
+    stands_for = getattr(cast(Any, type(value)), "_stands_for", None)
+    return value if stands_for is None else stands_for(value)
 
 
 def _module_of(value: Any) -> str:

@@ -1,5 +1,6 @@
 """What people do to runs and steps while they go on: pause, resume, approve, reject, retry, complete by hand."""
 
+import json
 from typing import Any
 from urllib.parse import quote
 
@@ -98,6 +99,10 @@ def test_a_failed_step_runs_again_by_hand_and_the_run_goes_on(client: TestClient
     assert (now(client, run)["status"], steps_of(client, run)["a"]["attempts"]) == ("completed", 2)
     assert tell(client, run, "steps/a/retry", 409)["code"] == "refused"
     assert listed(client, "runs") == [now(client, run)]
+    lines = [json.loads(line) for line in client.get(f"{RUNS}/{run['id']}/replay").text.splitlines()]
+    [reopened] = [line for line in lines if line["type"] == "StepsReopened"]
+    assert [(one["name"], one["status"]) for one in reopened["changed"]] == [("a", "pending"), ("b", "pending")]
+    assert answered(client.post(f"{RUNS}/{run['id']}/verify"))["differences"] == []
 
 
 def test_a_step_is_taken_as_completed_with_results_made_by_hand(client: TestClient):

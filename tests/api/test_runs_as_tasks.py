@@ -42,6 +42,16 @@ def test_what_a_run_keeps_is_not_edited(shared_client: TestClient, kept: Json):
     answered(shared_client.patch(f"/api/v1/tasks/{run['id']}", json=kept), 409)
 
 
+def test_the_parameters_of_a_draft_are_those_that_it_was_made_with(client: TestClient):
+    draft = submitted(client, parameters=[{"name": "size", "default": 1}], run={"draft": True})
+    address = f"/api/v1/tasks/{draft['id']}"
+    other = {"hyperparameters": {"Args": {"size": {"value": 2}}}}
+    assert "clone it with that" in answered(client.patch(address, json=other), 409)["detail"]
+    answered(client.patch(address, json={"hyperparameters": {"Args": {"size": None}}}), 409)
+    same = {"hyperparameters": {"Args": {"size": {"value": 1, "type": "int"}}}}
+    assert answered(client.patch(address, json=same))["hyperparameters"]["Args"]["size"]["type"] == "int"
+
+
 def test_an_edit_meant_for_another_version_is_refused(client: TestClient):
     run = submitted(client)
     stale = {"If-Match": '"1"'}

@@ -103,6 +103,15 @@ class Server:
     def tell(self, run_id: str, command: RunCommand, by: By = BY, **fields: Any) -> Answer:
         return self.controller.run(run_id, command, by, **fields)
 
+    def follows(self, run_id: str) -> None:
+        """Keep the run in memory from now on, and read on what other servers write."""
+
+        def job(append: Append) -> None:
+            self.controller.state.open(append)
+            self.controller.state.run(append, run_id)
+
+        self.store.append(job).result()
+
     def agent(self, name: str = "h:0", **fields: Any) -> "Agent":
         return Agent(self, name, **fields)
 

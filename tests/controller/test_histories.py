@@ -9,17 +9,28 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from controller.exchange import Held, Report
-from domain.content import Content, Edit, Parameter
-from domain.pipeline import ContinueBehaviour, Definition, StepDefinition
+from domain.content import Content, Edit, Parameter, Script
+from domain.lifecycle import RUN_ENDED
+from domain.pipeline import Approval, ContinueBehaviour, Definition, Retry, StepDefinition
 from domain.refused import Refused
-from domain.run import StartRun, StopRun
+from domain.run import (
+    ApproveStep,
+    CompleteStep,
+    PauseRun,
+    RejectStep,
+    ResumeRun,
+    RetryStep,
+    RunCommand,
+    StartRun,
+    StopRun,
+)
 from domain.task import ArtifactAdded, EndTask, ModelAdded, StopTask, TaskEdited
 from eventstore.memory import MemoryStore
 from eventstore.sql import open_store
 from eventstore.store import Store
 from tests.controller.server import BY, Agent, Server, is_over, pipeline, step
 
-GIVEN = Content(hyperparameters={"General": {"lr": Parameter(0.1)}})
+GIVEN = Content(hyperparameters={"General": {"lr": Parameter(0.1)}}, script=Script(source="5" * 64))
 REFERENCES = (
     *["${%s.id}", "at ${%s.parameters.General/lr}"] * 4,
     "${%s.artifacts.x.url}",
@@ -47,6 +58,9 @@ def steps(draw: st.DrawFn, number: int) -> StepDefinition:
         on_lost=draw(st.sampled_from(["requeue", "requeue", "fail"])),
         max_attempts=draw(st.integers(1, 3)),
         queue=draw(st.sampled_from(["default", "gpu"])),
+        retry=draw(st.sampled_from([None, None, None, Retry(times=1)])),
+        approval=draw(st.sampled_from([None, None, None, Approval()])),
+        cache=draw(st.booleans()),
     )
 
 
@@ -72,15 +86,27 @@ class History:
 
     def finish(self) -> None:
         """Whoever is left works until there is nothing to do."""
+        self.server.controller.resume_queue("gpu", "", BY)
         for run_id in self.runs:
             if self.server.run(run_id).status == "created":
                 self.server.controller.run(run_id, StartRun(), BY)
         for turn in range(1_000):
             agent = self.agents[turn % len(self.agents)]
             self._report_all(agent, turn)
+            self._help_on()
             if all(is_over(self.server.run(run_id)) for run_id in self.runs):
                 return
         raise AssertionError([self.server.statuses(run_id) for run_id in self.runs])
+
+    def _help_on(self) -> None:
+        """Do for each run what it waits for people to do."""
+        for run_id in self.runs:
+            run = self.server.run(run_id)
+            waiting = [name for name in run.plan.names if run.step(name).gates.waits_for == "approval"]
+            if run.status == "paused" and not run.ending:
+                self.server.tell(run_id, ResumeRun())
+            elif waiting and run.status not in RUN_ENDED:
+                self.server.tell(run_id, ApproveStep(step=waiting[0]))
 
     # The moves
 
@@ -143,6 +169,31 @@ class History:
     def _start_run(self, _: Agent, what: int) -> None:
         self.server.controller.run(self.runs[what % len(self.runs)], StartRun(), BY)
 
+    def _pause(self, _: Agent, what: int) -> None:
+        self._tell(what, PauseRun())
+
+    def _resume(self, _: Agent, what: int) -> None:
+        self._tell(what, ResumeRun())
+
+    def _approve(self, _: Agent, what: int) -> None:
+        self._tell(what, ApproveStep(step=f"s{what % 9}"))
+
+    def _reject(self, _: Agent, what: int) -> None:
+        self._tell(what, RejectStep(step=f"s{what % 9}"))
+
+    def _retry(self, _: Agent, what: int) -> None:
+        self._tell(what, RetryStep(step=f"s{what % 9}"))
+
+    def _mark(self, _: Agent, what: int) -> None:
+        self._tell(what, CompleteStep(step=f"s{what % 9}", outputs={"n": what}))
+
+    def _pause_queue(self, _: Agent, what: int) -> None:
+        change = self.server.controller.resume_queue if what % 3 else self.server.controller.pause_queue
+        change("gpu", "", BY)
+
+    def _tell(self, what: int, command: RunCommand) -> None:
+        self.server.tell(self.runs[what % len(self.runs)], command)
+
     def _restart(self, _agent: Agent, _what: int) -> None:
         self.server = self.server.restarted()
         for agent in self.agents:
@@ -158,7 +209,8 @@ class History:
         return run.step(names[what % len(names)]).task_id or "f" * 32
 
 
-MOVES = [name[1:] for name in vars(History) if name.startswith("_") and not name.startswith(("__", "_held", "_some"))]
+NO_MOVES = ("_held", "_some", "_tell", "_help")
+MOVES = [name[1:] for name in vars(History) if name.startswith("_") and not name.startswith(("__", *NO_MOVES))]
 OFTEN = ["claim", "report", "report_all"] * 4
 moves = st.lists(st.tuples(st.sampled_from(OFTEN + MOVES), numbers, numbers), min_size=15, max_size=50)
 

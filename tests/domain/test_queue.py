@@ -2,7 +2,7 @@
 
 import pytest
 
-from domain.queue import Queue, QueueCreated, create, evolve
+from domain.queue import Queue, QueueCreated, QueuePaused, QueueResumed, create, evolve, pause, resume
 from domain.refused import Invalid
 
 
@@ -24,3 +24,22 @@ def test_a_name_that_cannot_be_written_is_invalid(name):
     with pytest.raises(Invalid, match="1 to 200 characters") as invalid:
         create(name, Queue(name=name))
     assert invalid.value.where == "name"
+
+
+QUEUE = evolve(Queue(name="gpu"), QueueCreated(name="gpu"), 7)
+PAUSED = QueuePaused(actor="ana", reason="maintenance")
+
+
+def test_a_queue_is_paused_once_and_says_by_whom_and_since_when():
+    assert pause(QUEUE, "ana", "maintenance") == [PAUSED]
+    queue = evolve(QUEUE, PAUSED, 9)
+    assert (queue.paused, queue.paused_at, queue.version) == (PAUSED, 9, 2)
+    assert pause(queue, "ben", "again") == []
+
+
+def test_a_queue_is_resumed_when_it_is_paused():
+    assert resume(QUEUE, "ana", "") == []
+    queue = evolve(QUEUE, PAUSED, 9)
+    assert resume(queue, "ben", "done") == [QueueResumed(actor="ben", reason="done")]
+    queue = evolve(queue, QueueResumed(actor="ben", reason="done"), 11)
+    assert (queue.paused, queue.paused_at, queue.version) == (None, None, 3)

@@ -399,6 +399,8 @@ def test_a_command_that_makes_no_sense_is_invalid(status, when, where):
         ("failed", ResetTask(), "reset"),
         ("completed", ResetTask(), "reset"),
         ("completed", StartTask(agent_id="a2", session="s2"), "start"),
+        ("failed", PublishTask(), "publish"),
+        ("stopped", PublishTask(), "publish"),
         ("stopped", EndTask(status="completed"), "complete"),
         ("stopped", EndTask(status="failed"), "fail"),
         ("completed", EndTask(status="stopped"), "stop"),
@@ -423,6 +425,11 @@ def test_a_steps_task_goes_only_where_its_run_leads_it(status, when, verb):
 )
 def test_a_steps_task_can_be_run_ended_named_and_published(status, when, then):
     assert decide(when, fold(of_step(status))) == then
+
+
+def test_a_draft_of_a_step_is_enqueued_by_whoever_wants_to():
+    draft = [TaskCreated(name="train", project="p", content="c", run_id="r1", step="train", draft=True)]
+    assert decide(EnqueueTask(queue="gpu"), fold(draft)) == [TaskEnqueued(queue="gpu")]
 
 
 # Any history folds

@@ -122,6 +122,8 @@ def edit(pipeline, node, parameters):
         node.job.task.set_parameter("kwargs/x", 5)
 
 
+task = Task.init("callbacks", "what submits")
+settings = task.connect({"depth": 2})
 pipe = PipelineController("all", "callbacks")
 pipe.add_parameter("n", 3)
 pipe.set_default_execution_queue("default")
@@ -142,6 +144,8 @@ pipe.add_step("made", base_task_factory=lambda node: Task.create("callbacks", "m
 pipe.start(step_task_created_callback=edit)
 # From here on this is the host.
 pipe.upload_artifact("after the end", [pipe.is_successful(), pipe.get_parameters(), sorted(pipe.get_processed_nodes())])
+pipe.upload_artifact("who", {"task": task.id, "pipeline": pipe.id, "settings": settings})
+pipe.upload_model("weights", os.path.join(HERE, "one.py"))
 """
 
 
@@ -169,6 +173,10 @@ def test_each_callback_is_called_by_a_host_and_what_follows_start_runs_there(hou
     changed = {"status": "completed", "executed": steps["changed"]["task_id"], "x": 41}
     assert stored["after changed"].get() == changed
     assert stored["from the step flaky"].get() == {"attempt": "2"}
+    assert stored["who"].get() == {"task": found["id"], "pipeline": found["id"], "settings": {"depth": 2}}
+    record = house.client.tasks.get(found["id"])
+    assert record["hyperparameters"]["General"]["depth"]["value"] == 2
+    assert [model["name"] for model in record["models"]["output"]] == ["weights"]
     assert stored["after the end"].get() == [True, {"n": 3}, ["changed", "edited", "flaky", "made"]]
     returned = house.client.tasks.get(steps["edited"]["task_id"])["hyperparameters"]["return"]["y"]["value"]
     assert returned == 10

@@ -68,7 +68,7 @@ def test_it_ends_as_the_page_says(row):
             ended_as(world, row)
         world.server.check()
         can_be_stopped(world)
-        world.server.check()
+        world.beside.check()
 
 
 def ended_as(world: World, row: Row) -> None:

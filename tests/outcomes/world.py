@@ -44,6 +44,7 @@ class World:
         self.services = self.server.agent("s:0", queues=("services",))
         self.alive: list[Agent] = [self.agent, self.services]
         self.run_id = ""
+        self.beside = self.server.restarted()  # another server, which only reads what this one writes
 
     def submits(self, *more: StepDefinition, whole: Fields = NOTHING, given: Fields = NOTHING, **train: Any) -> str:
         """A run of train with these fields, report, and `more`; `whole` is said about the pipeline, `given` at submit.
@@ -53,6 +54,7 @@ class World:
         report = [] if any(one.name == "report" for one in more) else [step("report", "train")]
         definition = pipeline([step("train", **train), *report, *more], **whole)
         self.run_id = self.server.submit(definition, **given)
+        self.beside.follows(self.run_id)
         return self.run_id
 
     def submits_hooked(self, *hooks: str, whole: Fields = NOTHING, **train: Any) -> None:

@@ -113,3 +113,13 @@ def cached(x: int) -> int:
 @component(return_values=["sum"], execution_queue="a queue that is not there")
 def elsewhere(n: int) -> int:
     return n + 1
+
+
+@PipelineDecorator.pipeline(name="p", project="inside a step", default_queue="decorated")
+def inner(n: int) -> Any:
+    return add(n)
+
+
+@component(return_values=["sum"])
+def runs_a_pipeline(n: int) -> int:
+    return inner(n) + 10

@@ -59,6 +59,9 @@ class ScriptedHost:
         returns = {key: {"value": value} for key, value in returned.items()}
         self._tasks[f"task-{name}"] = {"artifacts": {}, "hyperparameters": {"return": returns}}
 
+    def wait_for(self, name: str, waiting: dict[str, Any]) -> None:
+        self._steps[name]["waiting_for"] = waiting
+
     def then(self, name: str, status: str = "completed", reason: str = "", **returned: Any) -> None:
         """The step ends so, when somebody waits next."""
         self.later.append(lambda: self.end(name, status, reason, **returned))

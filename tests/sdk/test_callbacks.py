@@ -50,6 +50,7 @@ def _host(monkeypatch: pytest.MonkeyPatch, canned: Canned) -> Iterator[None]:
     monkeypatch.setenv("FOLDLINE_SESSION", SESSION)
     monkeypatch.setenv("FOLDLINE_ATTEMPT", "2")
     canned.on("GET", f"runs/{RUN_ID}", Answer(200, RUN))
+    canned.on("GET", f"tasks/{RUN_ID}", Answer(200, {"id": RUN_ID, "script": {}}))
     before = signal.getsignal(signal.SIGTERM)
     yield
     signal.signal(signal.SIGTERM, before)
@@ -185,6 +186,7 @@ def test_an_exception_is_answered_with_its_traceback_and_printed(canned: Canned,
 
 def test_a_task_that_was_created_can_be_edited_or_skipped(canned: Canned):
     task = {"id": "c" * 32, "name": "train", "hyperparameters": {}}
+    canned.on("GET", f"tasks/{'c' * 32}", Answer(200, task))
     canned.on("PATCH", f"tasks/{'c' * 32}", Answer(200, task))
 
     def created(pipe: Any, node: Node, parameters: dict[str, Any]) -> bool:

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from foldline import PipelineController, Task
-from foldline.errors import FoldlineError
+from foldline.errors import FoldlineError, NotSupported
 from tests.sdk.canned import Answer, Canned
 
 RUN_ID, CLONE_ID, TASK_ID = "a" * 32, "c" * 32, "d" * 32
@@ -128,7 +128,7 @@ def test_a_draft_is_started_by_enqueue_and_one_that_ran_by_force(canned: Canned)
     with pytest.raises(FoldlineError, match="clone it"):
         PipelineController.enqueue("e" * 32, queue_name="services")
     canned.on("POST", f"runs/{'e' * 32}/clone", Answer(201, {**RUN, "id": CLONE_ID}))
-    canned.on("GET", f"runs/{CLONE_ID}", Answer(200, {**RUN, "id": CLONE_ID}))
+    knows(canned, id=CLONE_ID)
     canned.on("POST", f"runs/{CLONE_ID}/start", Answer(200, {**RUN, "id": CLONE_ID, "status": "running"}))
     assert PipelineController.enqueue("e" * 32, queue_name="services", force=True)["id"] == CLONE_ID
 
@@ -150,3 +150,14 @@ def test_a_script_that_is_not_run_here_is_a_task_that_can_do_what_a_pipeline_can
     assert made.wait() is True
     assert made.is_successful()
     assert made.get_pipeline_dag() == {}
+
+
+def test_a_host_is_wanted_in_the_queue_that_it_was_defined_for(canned: Canned):
+    canned.on("GET", f"runs/{RUN_ID}", Answer(200, RUN))
+    hosted = {**DEFINITION, "host": {"queue": "services", "task": {}}}
+    canned.on("GET", f"runs/{RUN_ID}/definition", Answer(200, hosted))
+    canned.on("POST", f"runs/{RUN_ID}/start", Answer(200, {**RUN, "status": "running"}))
+    with pytest.raises(NotSupported, match="was defined for queue 'services', not 'elsewhere'"):
+        PipelineController.enqueue(RUN_ID, queue_name="elsewhere")
+    assert canned.to("POST", f"runs/{RUN_ID}/start") == []
+    assert PipelineController.enqueue(RUN_ID, queue_name="services")["status"] == "running"

@@ -1,11 +1,12 @@
 """Each option of a pipeline and of a step, as the definition that the server gets says it."""
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from foldline import PipelineController, Task
+from foldline import PipelineController, Task, scripts
 from foldline.automation import Retry
 from foldline.errors import DefinitionError, FoldlineError
 from tests.sdk.canned import Answer, Canned
@@ -270,6 +271,13 @@ def test_what_the_node_says_is_what_was_said():
 # What a run with callbacks needs: a process for them.
 
 
+@pytest.fixture
+def script(monkeypatch: pytest.MonkeyPatch) -> None:
+    """This file is the script that the process runs, whoever runs the tests."""
+    monkeypatch.setattr(scripts, "main_file", lambda: Path(__file__))
+
+
+@pytest.mark.usefixtures("script")
 def test_callbacks_make_a_host_of_this_script_with_what_it_is_to_run_in(canned: Canned):
     canned.on("HEAD", "blobs/*", Answer(200, {}))
     canned.on("POST", "runs", Answer(201, RUN))
@@ -290,6 +298,7 @@ def test_callbacks_make_a_host_of_this_script_with_what_it_is_to_run_in(canned: 
     assert len(script["source"]) == 64
 
 
+@pytest.mark.usefixtures("script")
 def test_a_repository_of_the_pipeline_is_where_its_host_runs(canned: Canned):
     canned.on("HEAD", "blobs/*", Answer(200, {}))
     canned.on("POST", "runs", Answer(201, RUN))
@@ -298,6 +307,15 @@ def test_a_repository_of_the_pipeline_is_where_its_host_runs(canned: Canned):
     made.create_draft()
     script = canned.to("POST", "runs")[0].json()["definition"]["host"]["task"]["script"]
     assert (script["repository"], script["branch"], script["commit"]) == ("https://example.org/r.git", "main", "abc")
+
+
+def test_a_session_without_a_script_has_no_host_to_offer(canned: Canned, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(scripts, "main_file", lambda: None)
+    made = pipeline()
+    made.add_step("a", base_task_id=TEMPLATE, pre_execute_callback=callback)
+    with pytest.raises(DefinitionError, match="start it locally"):
+        made.start()
+    assert canned.asked == []
 
 
 def test_without_callbacks_there_is_no_host(canned: Canned):

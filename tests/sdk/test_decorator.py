@@ -335,6 +335,17 @@ def test_a_pipeline_in_a_pipeline_is_a_run_of_its_own(parts: Any, server: Client
     assert server.tasks.get(made.run(1)["id"])["origin"] == made.run()["id"]
 
 
+def test_a_step_may_run_a_pipeline_of_its_own(parts: Any, server: Client, project: str, made: Made):
+    @pipeline(project)
+    def function() -> Any:
+        return parts.runs_a_pipeline(1)
+
+    assert function() == 12
+    step = made.steps()["runs_a_pipeline"]
+    [inner] = server.runs.list(origin=step["task_id"])
+    assert (inner["status"], inner["project"]) == ("completed", "inside a step")
+
+
 def test_inside_a_step_components_are_plain_functions(parts: Any, project: str, made: Made):
     @pipeline(project)
     def function() -> Any:

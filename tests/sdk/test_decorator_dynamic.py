@@ -186,6 +186,16 @@ def test_a_run_that_was_stopped_ends_the_wait(host: ScriptedHost):
         bool(result)
 
 
+def test_a_step_that_nobody_runs_is_named_once(host: ScriptedHost, capsys: pytest.CaptureFixture[str]):
+    result = Pipeline(host).call("train")
+    waiting = {"kind": "agent", "text": "no agent listens to queue 'gpu'", "until": None}
+    host.later.append(lambda: host.wait_for("train", waiting))
+    host.later.append(lambda: host.wait_for("train", waiting))
+    host.then("train", x=1)
+    assert result == 1
+    assert capsys.readouterr().err == "Note: step 'train' waits: no agent listens to queue 'gpu'\n"
+
+
 def test_the_end_waits_for_steps_that_nobody_looked_at(host: ScriptedHost):
     pipeline = Pipeline(host)
     pipeline.call("train")

@@ -139,6 +139,10 @@ def test_a_node_says_how_its_step_stands():
     waiting = {"kind": "slot", "text": "all agents are busy", "until": None}
     node.update({**STEP, "status": "queued", "waiting_for": waiting, "retries": 2})
     assert (node.waiting_for, node.retries, node.executed) == ("all agents are busy", 2, None)
+    node.update({**STEP, "status": "waiting"})
+    assert node.status == "queued"
+    node.update({**STEP, "status": "waiting", "task_id": None})
+    assert node.status == "pending"
     node.update({**STEP, "status": "cached", "ended_at": ended})
     assert node.job is not None
     assert (node.executed, node.job.is_cached_task(), node.parents) == (TASK_ID, True, ["load"])

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from foldline import formats
 from foldline.automation.digests import digest
 from foldline.automation.lazy import Lazy, Promise, promise_of, settled, value_of
 
@@ -101,6 +102,14 @@ def test_arrays_take_it_for_one():
     assert (array + lazy(array)).tolist() == [0, 2, 4]
     assert numpy.asarray(lazy(array)).sum() == 3
     assert numpy.mean([lazy(1), lazy(2)]) == 1.5
+
+
+@pytest.mark.parametrize("value", [True, 3, 2.5, "text", None, [1], {"a": 1}])
+def test_what_is_stored_is_the_value(value: Any):
+    assert formats.plain(lazy(value)) == value
+    assert type(formats.plain([lazy(value)])[0]) is type(value)
+    packed = formats.pack("a", lazy(value))
+    assert (packed.format, packed.type) == ("json", type(value).__name__)
 
 
 def test_with_enters_the_value():

@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable, Generator, Mapping, Sequence
 from typing import Any, ClassVar, Literal, Self, TypeVar
 
-from foldline import compat, scripts, serialization
+from foldline import compat, process, scripts, serialization
 from foldline.automation import options
 from foldline.automation.callbacks import POST, PRE, STATUS, Callback
 from foldline.automation.called import CalledServing
@@ -303,8 +303,8 @@ class PipelineDecorator(PipelineController):
 
     def as_document(self, host_queue: str, *, hosted_here: bool) -> Json:
         """The definition: without steps, which its function adds, and with this script as its host."""
-        if hosted_here and main_file() is None:
-            # This process is the host, and no other can be: an interactive session is no script.
+        if hosted_here and (main_file() is None or process.given_by_agent()):
+            # This process is the host, and no other can be: a session is no script, nor is a step's process.
             host: Json = {"queue": host_queue, "task": {"type": "controller"}}
         else:
             host = self._host_definition(host_queue)

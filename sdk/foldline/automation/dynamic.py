@@ -1,7 +1,9 @@
 """A dynamic run, seen from its host: calls become steps, and their results are waited for when they are looked at."""
 
+import sys
 import threading
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from foldline.artifacts import Artifact
@@ -22,6 +24,8 @@ OPEN: Final = ("pending", "waiting", "queued", "running")
 # Seconds between two looks at what else could have gone wrong while nothing happens in the run.
 PAUSE: Final = 20.0
 WATCHED_PAUSE: Final = 2.0
+# Seconds between two looks at a run in which something happens: the first, and the longest.
+SHORTEST, LONGEST = 0.005, 0.1
 
 # The step's definition, of its name, its arguments and its parents.
 Make = Callable[[str, Arguments, Sequence[str]], Json]
@@ -50,10 +54,12 @@ class DynamicRun:
         self._codec = codec
         self._journal = Journal(hosting)
         self._names = set(self._journal.names)
+        self._numbers: dict[str, int] = {}  # by component: the last number that made a name new
         self._component_of: dict[str, Component] = {}  # by step, in the order of the calls
         self._parents: dict[str, Sequence[str]] = {}
         self._good: dict[str, Json] = {}  # the tasks of steps that have ended well
         self._looked_at: dict[int, list[str]] = {}  # by thread: the last steps on each path of those it has looked at
+        self._said: set[str] = set()
         self._lock = threading.Lock()
 
     def call(self, component: Component, args: Sequence[Any], kwargs: Mapping[str, Any], make: Make) -> Any:
@@ -63,8 +69,10 @@ class DynamicRun:
         def define(recorded: str | None) -> Json:
             name = recorded or self._unused(component.name)
             arguments = Sorter(self._client, self._codec, self.hosting.run_id, name).sort(values)
-            before = self._before(arguments.producers)
-            looked_at = [one for one in self._path() if one not in before]
+            looked_at = [one for one in self._path() if one not in arguments.producers]
+            if looked_at:
+                before = self._before(arguments.producers)
+                looked_at = [one for one in looked_at if one not in before]
             parents = [*arguments.producers, *looked_at, *self._explicit(component)]
             return make(name, arguments, list(dict.fromkeys(parents)))
 
@@ -80,13 +88,10 @@ class DynamicRun:
     def finish(self) -> None:
         """Wait until all steps and their callbacks are done. Raises Diverged when fewer calls were made than before."""
         self._journal.check_all_made()
-        version = 0
-        while True:
-            run = self._next(version)
+        for run in self._looks():
             left = run["open_hooks"] or any(run["step_counts"][status] for status in OPEN)
             if run["status"] in RUN_ENDED or not left:
                 return
-            version = int(run["version"])
 
     def failure(self) -> StepFailed | None:
         """What to raise for the first step that ended badly; None when none has, or it was to be passed over."""
@@ -118,25 +123,38 @@ class DynamicRun:
         """The step, once it has ended."""
         if name in self._good:
             return self._good[name]
-        version = 0
-        while True:
+        step = self._client.runs.step(self.hosting.run_id, name)
+        for run in self._looks() if step["status"] not in ENDED else ():
+            # Read after the run: what has changed since then, the next look will see.
             step = self._client.runs.step(self.hosting.run_id, name)
             if step["status"] in ENDED:
                 break
-            run = self._next(version)
             if run["status"] in RUN_ENDED:
                 raise FoldlineError(f"run {run['name']!r} ({run['id']}) is {run['status']}: {run['reason']}")
-            version = int(run["version"])
+            self._note(name, step.get("waiting_for"))
         # One that has ended badly may be retried by hand.
         if step["status"] in WELL:
             self._good[name] = step
         return step
 
-    def _next(self, version: int) -> Json:
-        """The run, once it is past `version`, or after a pause."""
-        if self._check is not None:
-            self._check()
-        return self.hosting.wait_past(version, PAUSE if self._check is None else WATCHED_PAUSE)
+    def _looks(self) -> Iterator[Json]:
+        """The run now, and again whenever something has happened in it, for as long as it is iterated."""
+        version, pause = 0, SHORTEST
+        while True:
+            if self._check is not None:
+                self._check()
+            run = self.hosting.wait_past(version, PAUSE if self._check is None else WATCHED_PAUSE)
+            version = int(run["version"])
+            yield run
+            # In a wide run something happens all the time.
+            time.sleep(pause)
+            pause = min(pause * 2, LONGEST)
+
+    def _note(self, name: str, waiting: Mapping[str, str] | None) -> None:
+        """Say once that a step which is waited for has nobody to run it."""
+        if waiting is not None and waiting["kind"] == "agent" and waiting["text"] not in self._said:
+            self._said.add(waiting["text"])
+            print(f"Note: step {name!r} waits: {waiting['text']}", file=sys.stderr, flush=True)
 
     def _look(self, name: str) -> None:
         """What this thread does next may depend on that step: later steps come after it."""
@@ -144,10 +162,14 @@ class DynamicRun:
             return
         with self._lock:
             path = self._looked_at.setdefault(threading.get_ident(), [])
-            if name in path or name in self._before(path):
+            if name in path:
                 return
-            before = self._before([name])
-            path[:] = [*(one for one in path if one not in before), name]
+            # Mostly that is one step after the other, however long it goes on.
+            if set(path) <= set(self._parents[name]):
+                path[:] = [name]
+            elif name not in self._before(path):
+                before = self._before([name])
+                path[:] = [*(one for one in path if one not in before), name]
 
     def _path(self) -> list[str]:
         return list(self._looked_at.get(threading.get_ident(), ()))
@@ -176,11 +198,13 @@ class DynamicRun:
     def _unused(self, name: str) -> str:
         """`name`, or with the first number that makes it new; taken from now on."""
         with self._lock:
-            number, unused = 0, name
+            number = self._numbers.get(name, 0)
+            unused = f"{name}_{number}" if number else name
             while unused in self._names:
                 number += 1
                 unused = f"{name}_{number}"
             self._names.add(unused)
+            self._numbers[name] = number
             return unused
 
 

@@ -50,6 +50,10 @@ class Lazy:
     def __class__(self) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
         return value_of(self).__class__
 
+    def _stands_for(self) -> Any:
+        """Asked for by whatever stores values, which cannot know this class."""
+        return value_of(self)
+
     def __getattr__(self, name: str) -> Any:
         return getattr(value_of(self), name)
 

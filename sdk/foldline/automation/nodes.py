@@ -80,7 +80,8 @@ class Node:
     def update(self, step: Mapping[str, Any], *, status: str | None = None) -> None:
         """Take over how the step stands, as `GET /runs/{id}/steps` says it; `status`: what a callback is told of."""
         stands = status or str(step["status"])
-        self.status = word(stands)
+        # A task that waits for anything else than an agent is "queued" there as well.
+        self.status = "queued" if stands == "waiting" and step["task_id"] else word(stands)
         self.reason = str(step["reason"])
         self.task_id = step["task_id"]
         self.run_id = step.get("run_id")

@@ -172,8 +172,9 @@ class PipelineFunction:
             document = pipeline.as_document(self.host_queue or SERVICES, hosted_here=True)
             run, hosting = Hosting.submit(document, parameters=plain(values))
             pipeline.announce(run)
-            # As Ctrl-C would, so that the function may save its work.
-            hosting.on_stop(_interrupt)
+            if threading.current_thread() is threading.main_thread():
+                # As Ctrl-C would, so that the function may save its work.
+                hosting.on_stop(_interrupt)
             try:
                 result = self._perform(pipeline, run, hosting, values)
             except BaseException as error:

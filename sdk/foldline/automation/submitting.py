@@ -102,9 +102,9 @@ class SubmittedPipeline(BuiltPipeline):
         """Submit and wait; as the run's host when it has callbacks."""
         if self._run is not None:
             self._start_draft()
-        # A clone of the run finds its host there.
-        host = self._host(SERVICES) if self._run is None and scripts.main_file() is not None else None
-        hosting = self._submit(queue=queue, host=host, hosted_here=True) if self._run is None else None
+        hosting = (
+            self._submit(queue=queue, host=self._host_of_clones(), hosted_here=True) if self._run is None else None
+        )
         try:
             if hosting is not None:
                 self._serve(hosting, wait=True, each=each)
@@ -119,7 +119,7 @@ class SubmittedPipeline(BuiltPipeline):
 
     def _start_in_task(self, wait: bool) -> None:
         """In a task of an agent: this process is there anyway, so it hosts the run."""
-        hosting = self._submit(host=self._host(SERVICES), hosted_here=True)
+        hosting = self._submit(hosted_here=True)
         if hosting is not None:
             self._serve(hosting, wait)
         elif wait:
@@ -190,6 +190,15 @@ class SubmittedPipeline(BuiltPipeline):
         if any(recipe[name] for name in ("docker", "docker_args", "docker_bash_setup_script")):
             task["container"] = container(recipe["docker"], recipe["docker_args"], recipe["docker_bash_setup_script"])
         return {"queue": queue, "task": task}
+
+    def _host_of_clones(self) -> Json | None:
+        """Where a clone of a run that this process hosts finds a host; None when this script is not one's to run again.
+
+        A process that an agent started may be a function's, which has no script of its own.
+        """
+        if process.given_by_agent() or scripts.main_file() is None:
+            return None
+        return self._host(SERVICES)
 
     def _check_queues(self, queue: str | None) -> None:
         without = [
