@@ -21,14 +21,8 @@ from starlette.testclient import TestClient
 from tests.support.by_hand import Agent, answered, submitted, template
 from tests.support.operations import operations_of
 
-MANY = settings(
-    max_examples=8,  # of each operation
-    deadline=None,
-    derandomize=True,
-    database=None,
-    phases=[Phase.generate],
-    suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much, HealthCheck.data_too_large],
-)
+# How many are made up for each operation: most of the price is making them.
+COUNTS = pytest.mark.parametrize("count", [3, pytest.param(25, marks=pytest.mark.storm)])
 CHECKS = [not_a_server_error, status_code_conformance, content_type_conformance, response_schema_conformance]
 
 
@@ -58,14 +52,26 @@ def test_every_example_of_a_body_makes_sense(client: TestClient, names: Mapping[
     assert refused == {}
 
 
+def made_up(count: int) -> settings:
+    return settings(
+        max_examples=count,
+        deadline=None,
+        derandomize=True,
+        database=None,
+        phases=[Phase.generate],
+        suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much, HealthCheck.data_too_large],
+    )
+
+
 @pytest.mark.slow
+@COUNTS
 def test_what_makes_sense_is_answered_as_described(
-    client: TestClient, names: Mapping[str, str], subtests: pytest.Subtests
+    count: int, client: TestClient, names: Mapping[str, str], subtests: pytest.Subtests
 ):
     for operation in described(client):
 
         @given(case=operation.as_strategy(generation_mode=GenerationMode.POSITIVE))
-        @MANY
+        @made_up(count)
         def answers(case: Case) -> None:
             if sum(map(len, map(str, case.path_parameters.values()))) % 2:  # now and then: of things that exist
                 case.path_parameters.update({name: names[name] for name in case.path_parameters if name in names})
@@ -76,11 +82,12 @@ def test_what_makes_sense_is_answered_as_described(
 
 
 @pytest.mark.slow
-def test_what_makes_no_sense_is_refused_as_described(client: TestClient, subtests: pytest.Subtests):
+@COUNTS
+def test_what_makes_no_sense_is_refused_as_described(count: int, client: TestClient, subtests: pytest.Subtests):
     for operation in described(client):
 
         @given(case=operation.as_strategy(generation_mode=GenerationMode.NEGATIVE))
-        @MANY
+        @made_up(count)
         def answers(case: Case) -> None:
             case.validate_response(sent(client, case), checks=[*CHECKS, negative_data_rejection])
 

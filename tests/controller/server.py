@@ -297,6 +297,12 @@ def claimed(claim: Claim) -> str:
     return found.id
 
 
+def name_of(claim: Claim) -> str:
+    """The name of the claimed task."""
+    assert claim.task is not None
+    return claim.task.name
+
+
 def ended(claim: Claim, status: str = "completed", **fields: Any) -> Report:
     return Report(task_id=claimed(claim), attempt=claim.attempt, status=status, **fields)
 

@@ -5,7 +5,7 @@ import pytest
 from controller.exchange import Report, Superseded
 from domain.agent import AgentRegistered
 from domain.task import ArtifactAdded, EndTask, EnqueueTask, LoseTask, ModelAdded, ResetTask, StopTask
-from tests.controller.server import LR, Server, ended, new_id, pipeline, step, together
+from tests.controller.server import LR, Server, claimed, ended, new_id, pipeline, step, together
 
 
 def names(answer) -> list[str]:
@@ -149,7 +149,7 @@ def test_a_repeated_report_is_accepted_and_changes_nothing(store):
     receipts = agent.ask(ended(claim), ended(claim, "failed"), free=0).receipts
     assert [receipt.accepted for receipt in receipts] == [True, True]
     assert server.head == head
-    assert server.task(claim.task.id).status == "completed"
+    assert server.task(claimed(claim)).status == "completed"
 
 
 def test_a_report_for_an_attempt_that_has_been_lost_is_refused_and_leaves_no_event(store):
@@ -157,12 +157,12 @@ def test_a_report_for_an_attempt_that_has_been_lost_is_refused_and_leaves_no_eve
     server.submit({"a": [], "b": ["a"]})
     agent = server.agent()
     claim = agent.claim()
-    server.do(claim.task.id, LoseTask(attempt=1, reason="gone"))
+    server.do(claimed(claim), LoseTask(attempt=1, reason="gone"))
     head = server.head
     [receipt] = agent.end(claim).receipts
     assert (receipt.accepted, receipt.attempt) == (False, 1)
     assert "can report nothing any more" in receipt.reason
-    assert (server.head, server.task(claim.task.id).status) == (head, "queued")
+    assert (server.head, server.task(claimed(claim)).status) == (head, "queued")
 
     other = server.agent("h:1")
     second = other.claim()
@@ -170,7 +170,7 @@ def test_a_report_for_an_attempt_that_has_been_lost_is_refused_and_leaves_no_eve
     [late] = agent.end(claim).receipts
     assert not late.accepted
     assert other.end(second).receipts[0].accepted
-    assert server.task(claim.task.id).attempt == 2
+    assert server.task(claimed(claim)).attempt == 2
     server.check()
 
 

@@ -14,7 +14,7 @@ from domain.refused import Refused
 from domain.run import StopRun
 from domain.task import ArtifactAdded, StopTask
 from eventstore.sql import SqlStore, open_store
-from tests.controller.server import BY, Agent, Server, ended, is_over, new_id, race, step
+from tests.controller.server import BY, Agent, Server, claimed, ended, is_over, new_id, race, step
 from tests.support.waiting import wait_until
 
 AGENTS = 8
@@ -27,7 +27,7 @@ def works(agent: Agent, *servers: Server, most: int = 3) -> list[tuple[str, int]
     for turn in range(10_000):
         answer = agent.ask(*reports, free=most, server=servers[turn % len(servers)])
         assert all(receipt.accepted for receipt in answer.receipts)
-        got += [(claim.task.id, claim.attempt) for claim in answer.claims]
+        got += [(claimed(claim), claim.attempt) for claim in answer.claims]
         reports = [ended(claim) for claim in answer.claims]
         if not reports:
             return got
@@ -87,7 +87,7 @@ def test_of_racing_reports_for_one_attempt_one_counts(store):
         race(
             lambda agent=agent, claim=claim: agent.end(claim),
             lambda run_id=run_id: server.controller.run(run_id, StopRun(), BY),
-            lambda claim=claim: server.do(claim.task.id, StopTask(now=True)),
+            lambda claim=claim: server.do(claimed(claim), StopTask(now=True)),
             agent.started_anew,
         )
         ends = [row.type for row in server.store.run(run_id) if row.subject == "a" and row.to_state != row.from_state]
@@ -139,7 +139,7 @@ def serves(server: Server, random: Random, name: str, over: threading.Event) -> 
         if ask == agent.ask_in_vain:
             continue  # the reports are said again, and the claims handed over again
         reports = []
-        got += [(claim.task.id, claim.attempt) for claim in answer.claims]
+        got += [(claimed(claim), claim.attempt) for claim in answer.claims]
         if not answer.claims:
             over.wait(0.005)
         if random.random() < 0.05:
@@ -147,7 +147,7 @@ def serves(server: Server, random: Random, name: str, over: threading.Event) -> 
             continue
         for claim in answer.claims:
             if random.random() < 0.2:
-                server.do(claim.task.id, ArtifactAdded(name="x", url="u", attempt=claim.attempt))
+                server.do(claimed(claim), ArtifactAdded(name="x", url="u", attempt=claim.attempt))
             reports.append(ended(claim, random.choices(["completed", "failed", "stopped"], [9, 1, 1])[0]))
         agent.beat()
     server.exchange.leave(agent.id, agent.session, [])

@@ -5,7 +5,7 @@ import pytest
 from controller.exchange import Held, Superseded
 from domain.refused import Invalid, Refused, Unknown
 from domain.task import EndTask, StopTask
-from tests.controller.server import BY, Server, ended, step
+from tests.controller.server import BY, Server, claimed, ended, step
 
 # Sessions
 
@@ -32,10 +32,10 @@ def test_a_new_session_loses_what_the_old_one_held_at_once(store):
     old = server.agent()
     claim = old.claim()
     new = old.started_anew()
-    task = server.task(claim.task.id)
+    task = server.task(claimed(claim))
     assert (task.status, task.attempts[-1].status, task.reason) == ("queued", "lost", "agent h:0 started anew")
     again = new.claim()
-    assert (again.task.id, again.attempt) == (claim.task.id, 2)
+    assert (claimed(again), again.attempt) == (claimed(claim), 2)
     for ask in (old.ask, old.beat, lambda: server.exchange.leave(old.id, old.session, [ended(claim)])):
         with pytest.raises(Superseded, match="register with a new session"):
             ask()

@@ -15,7 +15,7 @@ from domain.run import Decided, Fact, Run, StartRun, StopRun
 from domain.task import ArtifactAdded, EndTask, LoseTask, ModelAdded, PublishTask, StopTask, TaskCreated, TaskEdited
 from eventstore.leaf import leaf_hash
 from eventstore.sql import SqlStore, open_store
-from tests.controller.server import BY, Server, ended, pipeline, step
+from tests.controller.server import BY, Server, claimed, ended, name_of, pipeline, step
 
 
 @pytest.fixture
@@ -67,7 +67,7 @@ def failures(server: Server) -> str:
     on = ContinueBehaviour(skip_children_on_fail=False)
     steps = [step("a"), step("b", continue_behaviour=on), step("c", "a"), step("d", "b"), step("e", "c", "d")]
     run_id = server.submit(steps)
-    server.agent().work(lambda claim: "failed" if claim.task.name in "ab" else "completed")
+    server.agent().work(lambda claim: "failed" if name_of(claim) in "ab" else "completed")
     return run_id
 
 
@@ -121,7 +121,7 @@ def references(server: Server) -> str:
     run_id = server.submit(pipeline(steps, defaults={"rate": {"nested": [1, 2.5, None]}}))
     agent = server.agent()
     claim = agent.claim()
-    task_id = claim.task.id
+    task_id = claimed(claim)
     server.do(task_id, ArtifactAdded(name="data", url="s3://x", attempt=1, metadata={"rows": 3}))
     server.do(task_id, ModelAdded(id="m", kind="output", name="net", tags=["best"]))
     server.do(task_id, TaskEdited(edit=Edit(hyperparameters={"General": {"lr": Parameter(0.5)}}), attempt=1))
@@ -156,7 +156,7 @@ def by_hand(server: Server) -> str:
     run_id = server.submit({"a": [], "b": [], "c": ["a"], "d": []})
     agent = server.agent()
     claim = agent.claim()
-    server.do(claim.task.id, EndTask(status="completed", reason="by hand"))
+    server.do(claimed(claim), EndTask(status="completed", reason="by hand"))
     server.do(server.of_step(run_id, "b").id, StopTask(reason="no"))
     server.do(server.of_step(run_id, "d").id, StopTask(now=True))
     agent.work()
@@ -168,7 +168,7 @@ def still_running(server: Server) -> str:
     run_id = server.submit({"a": [], "b": [], "c": ["a"]})
     agent = server.agent()
     agent.end(agent.claim())
-    server.do(agent.claim().task.id, LoseTask(attempt=1, reason="gone"))
+    server.do(claimed(agent.claim()), LoseTask(attempt=1, reason="gone"))
     return run_id
 
 

@@ -1,7 +1,7 @@
 """Steps that reuse results, and steps that run a task which was there before."""
 
 from domain.content import Content, Edit, Parameter, Script
-from domain.pipeline import ContinueBehaviour
+from domain.pipeline import ContinueBehaviour, StepDefinition
 from domain.run_events import AdoptionAsked, CacheAnswered, CacheAsked
 from domain.task import ArtifactAdded, TaskAdopted, TaskCreated
 from tests.domain.play import TEMPLATE, Play, letters, pipeline, step
@@ -14,7 +14,7 @@ FOUND = CacheAnswered(step="a", task_id="9" * 32, reason="reused", artifacts=[DA
 DRAFT = "d" * 32
 
 
-def cached(*more: object, kept: CacheAnswered | None = FOUND, mode: str = "use", **fields: object) -> Play:
+def cached(*more: StepDefinition, kept: CacheAnswered | None = FOUND, mode: str = "use", **fields: object) -> Play:
     play = Play(pipeline([step("a", cache=True, **fields), step("b", "a"), *more]), CODE, cache=mode, draft=True)
     play.kept = {} if kept is None else {"a": kept}
     play.start()
