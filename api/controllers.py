@@ -1,6 +1,6 @@
 """A run is its own controller task: what is asked of a task, by a run's id, is asked of the run."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 from api import bodies
@@ -69,7 +69,8 @@ def edited_run(services: Services, run_id: str, body: bodies.EditTask) -> tuple[
     run = services.reader.run(run_id)
     meant = body.edited(controller_content(run, content_of_host(services.reader, run)))
     _check_what_stays(run, meant)
-    return RunEdited(edit=meant.edit, name=meant.name, runtime=meant.runtime), run.version
+    edited = RunEdited(edit=meant.edit, name=meant.name, parameters=_parameters(run, meant), runtime=meant.runtime)
+    return edited, run.version
 
 
 def _check_what_stays(run: Run, meant: TaskEdited) -> None:
@@ -78,21 +79,24 @@ def _check_what_stays(run: Run, meant: TaskEdited) -> None:
     for name, (wanted, present) in kept.items():
         if wanted not in (None, present):
             raise Refused(f"Run {run.name!r} keeps its {name}, {present!r}: leave it out, or submit another run.")
-    _check_parameters(run, meant)
     if meant.attempt is not None and not (run.host.status == "running" and run.host.attempt == meant.attempt):
         raise Refused(f"Attempt {meant.attempt} is not the host of run {run.name!r} any more: it can change nothing.")
 
 
-def _check_parameters(run: Run, meant: TaskEdited) -> None:
-    """What its references stand for is pinned: an edit that only looked as if it changed that would mislead."""
+def _parameters(run: Run, meant: TaskEdited) -> Mapping[str, Any] | None:
+    """Other values for the parameters of a draft, which are its section Args. Raises Refused for one taken away.
+
+    Once it has begun, what its references stand for is settled: then the section is what its host makes of it.
+    """
     sections = (meant.edit.hyperparameters if meant.edit else None) or {}
-    for name, parameter in (sections.get("Args") or {}).items():
-        known = run.status == "created" and name in run.parameters
-        if known and (parameter is None or parameter.value != run.parameters[name]):
-            raise Refused(
-                f"Run {run.name!r} keeps the parameters that it was made with: for another {name!r} clone it with "
-                f"that, POST /api/v1/runs/{run.id}/clone."
-            )
+    given = {name: entry for name, entry in (sections.get("Args") or {}).items() if name in run.parameters}
+    if run.status != "created":
+        return None
+    for name, entry in given.items():
+        if entry is None:
+            raise Refused(f"Run {run.name!r} keeps its parameter {name!r}, which its pipeline has: give it a value.")
+    values = {name: entry.value for name, entry in given.items() if entry is not None}
+    return {name: value for name, value in values.items() if value != run.parameters[name]} or None
 
 
 def ended(services: Services, run_id: str, status: str, reason: str, asking: By, expect: int | None) -> Answer:

@@ -99,6 +99,12 @@ class StopRun(Reason):
     outcome: Literal["stopped", "failed"] = Field(default="stopped", description="What the run ends as.")
 
 
+class StartRun(Body):
+    queue: Name | None = Field(
+        default=None, description="Where its host waits for an agent, in the place of the queue that is defined."
+    )
+
+
 class CompleteStep(Reason):
     model_config = example({"reason": "made by hand", "outputs": {"accuracy": 0.97}})
 

@@ -300,6 +300,10 @@ def _take_host_report(unit: Unit, session: str, report: Report) -> Receipt:
     if not host.held_by(session, report.attempt):
         said = f"Attempt {report.attempt} is not the host of run {report.task_id} any more."
         return Receipt(report.task_id, report.attempt, False, said)
+    if report.status == "failed" and report.exit_code is None and report.began_at is not None:
+        # A signal has killed it, not its own code: another one goes on where it was.
+        unit.run_event(report.task_id, HostLost(attempt=report.attempt, reason=report.reason))
+        return Receipt(report.task_id, report.attempt, True)
     ended = HostEnded(
         attempt=report.attempt,
         status=report.status,

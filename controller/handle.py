@@ -223,6 +223,8 @@ class Controller:
             run = unit.run(run_id)
             _check_version(f"run {run.name!r}", expect, run.version)
             given = command
+            if isinstance(given, runs.StartRun) and given.queue is not None:
+                known_queue(unit, given.queue)
             if isinstance(given, runs.AddStep):
                 # What is refused must have added nothing: a refusal after that would throw the whole batch away.
                 runs.command(given, run)

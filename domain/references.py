@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from immutables import Map
+
 from domain.refused import Invalid
 
 PATTERN = re.compile(r"\$\{([^{}]*)\}")
@@ -45,8 +47,9 @@ def parse(body: str, steps: Sequence[str] | Mapping[str, Any]) -> Reference:
         head, dot, rest = body.partition(".")
         if head == "pipeline" and dot and rest:
             return Reference(text, None, "parameter", (rest,))
-        # Only a dict is in the order of definition; any other order must at least be the same in each process.
-        known = ", ".join(map(repr, list(steps if isinstance(steps, dict) else sorted(steps))[:20])) or "none yet"
+        # The steps of a dynamic run are in no order; what is said must at least be the same in each process.
+        names = sorted(steps) if isinstance(steps, Map) else list(steps)
+        known = ", ".join(map(repr, names[:20])) or "none yet"
         raise Invalid(
             f"{text} speaks of neither a step nor a parameter: steps are {known}, parameters ${{pipeline.name}}."
         )

@@ -168,7 +168,8 @@ def _begin(run: Run, fact: Fact) -> Sequence[Decided]:
     decided: list[Decided] = []
     host = run.plan.definition.host
     if host is not None and run.host.status == "":
-        decided.append(of_run(run, HostEnqueued(queue=host.queue)))
+        asked = fact.event.queue if isinstance(fact.event, RunStarted) else None
+        decided.append(of_run(run, HostEnqueued(queue=asked or host.queue)))
     roots = [name for name in run.plan.names if not run.plan.parents[name]]
     return [*decided, *(one for name in roots for one in launch(run, name, fact))]
 

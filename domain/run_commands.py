@@ -10,7 +10,7 @@ from domain.content import Content, Edit, Parameter
 from domain.ids import run_stream, step_task_id, task_stream
 from domain.lifecycle import RUN, RUN_ENDED, STEP_ENDED, after, words
 from domain.lookup import project_of
-from domain.pipeline import StepDefinition, checked_step
+from domain.pipeline import StepDefinition, check_parameters, checked_step
 from domain.refused import Invalid, Refused, Unknown
 from domain.run_events import (
     Decided,
@@ -32,7 +32,9 @@ from domain.task import ArtifactAdded, ModelAdded, TaskCompleted, TaskCreated, T
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StartRun:
-    pass
+    """`queue` is where its host shall wait for an agent, in the place of the one that is defined."""
+
+    queue: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -146,7 +148,7 @@ def command(given: RunCommand, run: Run) -> Sequence[Decided]:
                 return []
             after(RUN, run.status, "start", what)
             _need_host(run, run.plan.names)
-            return [of_run(run, RunStarted())]
+            return [of_run(run, RunStarted(queue=given.queue))]
         case PauseRun():
             if run.status == "paused":
                 return []
@@ -174,6 +176,10 @@ def command(given: RunCommand, run: Run) -> Sequence[Decided]:
         case RunEdited():
             if given.name is not None and not given.name.strip():
                 raise Invalid("A run needs a name.", "name")
+            if given.parameters:
+                if run.status != "created":
+                    raise Refused(f"Run {run.name!r} has begun with the parameters it has: clone it to give it others.")
+                check_parameters(run.plan.definition, given.parameters)
             return [] if given in (RunEdited(), RunEdited(edit=Edit())) else [of_run(run, given)]
         case ArtifactAdded() | ModelAdded():
             return [of_run(run, given)]

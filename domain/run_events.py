@@ -34,7 +34,7 @@ class RunCreated:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunStarted:
-    pass
+    queue: str | None = None  # where its host waits for an agent, in the place of the one that is defined
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,6 +78,7 @@ class RunEdited:
 
     edit: Edit | None = None
     name: str | None = None
+    parameters: Mapping[str, Any] | None = None  # of a draft: other values than it was made with
     runtime: Mapping[str, Any] | None = None  # merged; a None value deletes
 
 

@@ -308,7 +308,8 @@ def _edited(run: Run, event: RunEdited) -> Run:
         both = {**outputs.runtime, **event.runtime}
         outputs = replace(outputs, runtime={name: value for name, value in both.items() if value is not None})
     tags = run.tags if event.edit is None or event.edit.tags is None else tuple(event.edit.tags)
-    return replace(run, name=event.name or run.name, tags=tags, outputs=outputs)
+    parameters = {**run.parameters, **event.parameters} if event.parameters else run.parameters
+    return replace(run, name=event.name or run.name, tags=tags, parameters=parameters, outputs=outputs)
 
 
 def _evolve_host(run: Run, event: HostEnqueued | HostStarted | HostLost | HostEnded, at: int) -> Run:

@@ -429,7 +429,7 @@ def _only_properties(edit: Edit) -> bool:
         all(part is None for part in others)
         and not edit.replace_hyperparameters
         and edit.hyperparameters is not None
-        and edit.hyperparameters.keys() == {"properties"}
+        and set(edit.hyperparameters) == {"properties"}
     )
 
 

@@ -49,6 +49,8 @@ def evolve_run(row: Row, entry: Entry) -> None:
                 row.update(status="running", reason="", ended_at=None)
         case RunEdited():
             row["name"] = event.name or row["name"]
+            if event.parameters:
+                row["parameters"] = encode({**msgspec.json.decode(row["parameters"]), **event.parameters})
         case HookRequested():
             note_hooks(row, asked={event.id: "" if event.kind == "status" else event.step})
         case HookAnswered():

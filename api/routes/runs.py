@@ -10,7 +10,7 @@ from api.addresses import RunId
 from api.asking import WAIT_FOR_PROJECTION, Asking, CaughtUp, Expected, Wired, new_id, said
 from api.at import At
 from api.awaiting import LONGEST_WAIT, awaited
-from api.bodies import Nothing, Reason
+from api.bodies import Reason
 from api.documented import problems
 from api.listening import listening
 from api.paging import ANY_OF, Cursor, Limit, Page, page
@@ -185,9 +185,9 @@ def edit_run(run_id: RunId, body: run_bodies.EditRun, services: Wired, asking: A
 
 @router.post("/runs/{run_id}/start", response_model=run_shapes.Run, summary="Start a draft", responses=COMMAND)
 def start_run(
-    run_id: RunId, services: Wired, asking: Asking, expect: Expected, body: Nothing | None = None
+    run_id: RunId, services: Wired, asking: Asking, expect: Expected, body: run_bodies.StartRun | None = None
 ) -> Response:
-    return _tell(services, run_id, runs.StartRun(), asking, expect)
+    return _tell(services, run_id, runs.StartRun(queue=body.queue if body else None), asking, expect)
 
 
 @router.post("/runs/{run_id}/pause", response_model=run_shapes.Run, summary="Pause a run", responses=COMMAND)

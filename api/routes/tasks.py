@@ -132,14 +132,14 @@ def clone_task(task_id: TaskId, body: bodies.CloneTask, services: Wired, asking:
 def enqueue_task(
     task_id: TaskId, body: bodies.EnqueueTask, services: Wired, asking: Asking, expect: Expected
 ) -> Response:
-    """A run that is a draft starts; its host, where it has one, waits in the queue that its definition names."""
+    """A run that is a draft starts; its host, where it has one, waits in that queue."""
     command = tasks.EnqueueTask(queue=body.queue, priority=body.priority, origin=body.origin)
     controller = services.controller
     answer = asked_of(
         services,
         task_id,
         lambda: controller.task(task_id, command, asking, expect=expect),
-        lambda: controller.run(task_id, runs.StartRun(), asking, expect=expect),
+        lambda: controller.run(task_id, runs.StartRun(queue=body.queue), asking, expect=expect),
     )
     return as_of(services, answer)
 

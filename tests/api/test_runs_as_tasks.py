@@ -42,12 +42,19 @@ def test_what_a_run_keeps_is_not_edited(shared_client: TestClient, kept: Json):
     answered(shared_client.patch(f"/api/v1/tasks/{run['id']}", json=kept), 409)
 
 
-def test_the_parameters_of_a_draft_are_those_that_it_was_made_with(client: TestClient):
-    draft = submitted(client, parameters=[{"name": "size", "default": 1}], run={"draft": True})
+def test_a_draft_takes_other_parameters_of_the_right_type(client: TestClient):
+    draft = submitted(client, parameters=[{"name": "size", "default": 1, "type": "int"}], run={"draft": True})
     address = f"/api/v1/tasks/{draft['id']}"
     other = {"hyperparameters": {"Args": {"size": {"value": 2}}}}
-    assert "clone it with that" in answered(client.patch(address, json=other), 409)["detail"]
-    answered(client.patch(address, json={"hyperparameters": {"Args": {"size": None}}}), 409)
+    assert answered(client.patch(address, json=other))["hyperparameters"]["Args"]["size"]["value"] == 2
+    assert answered(client.get(f"/api/v1/runs/{draft['id']}"))["parameters"] == {"size": 2}
+    assert listed(client, "runs")[0]["parameters"] == {"size": 2}
+    wrong = {"hyperparameters": {"Args": {"size": {"value": "large"}}}}
+    assert "takes int" in answered(client.patch(address, json=wrong), 422)["detail"]
+    assert (
+        "give it a value"
+        in answered(client.patch(address, json={"hyperparameters": {"Args": {"size": None}}}), 409)["detail"]
+    )
     same = {"hyperparameters": {"Args": {"size": {"value": 1, "type": "int"}}}}
     assert answered(client.patch(address, json=same))["hyperparameters"]["Args"]["size"]["type"] == "int"
 

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from immutables import Map
 
 from domain.references import MissingReference, Reference, as_text, parse, references, resolve
 from domain.refused import Invalid
@@ -274,3 +275,8 @@ def test_text_around_references_stays_text(texts, first, second):
         lambda reference: {"a": first, "b": second}[reference.path[0]],
     )
     assert found == f"<{before}{as_text(first)}{between}{as_text(second)}{after}"
+
+
+def test_steps_in_no_order_are_named_in_the_same_one_by_every_process():
+    with pytest.raises(Invalid, match="steps are 's0', 's1', 's2', 's3', 's4', 's5', 's6', 's7', 's8', 's9'"):
+        parse("nobody.id", Map({f"s{number}": None for number in (3, 1, 4, 5, 9, 2, 6, 0, 8, 7)}))

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from foldline import PipelineController, Task
-from foldline.errors import FoldlineError, NotSupported
+from foldline.errors import FoldlineError
 from tests.sdk.canned import Answer, Canned
 
 RUN_ID, CLONE_ID, TASK_ID = "a" * 32, "c" * 32, "d" * 32
@@ -152,12 +152,10 @@ def test_a_script_that_is_not_run_here_is_a_task_that_can_do_what_a_pipeline_can
     assert made.get_pipeline_dag() == {}
 
 
-def test_a_host_is_wanted_in_the_queue_that_it_was_defined_for(canned: Canned):
+def test_a_host_is_wanted_in_the_queue_that_is_named(canned: Canned):
     canned.on("GET", f"runs/{RUN_ID}", Answer(200, RUN))
     hosted = {**DEFINITION, "host": {"queue": "services", "task": {}}}
     canned.on("GET", f"runs/{RUN_ID}/definition", Answer(200, hosted))
     canned.on("POST", f"runs/{RUN_ID}/start", Answer(200, {**RUN, "status": "running"}))
-    with pytest.raises(NotSupported, match="was defined for queue 'services', not 'elsewhere'"):
-        PipelineController.enqueue(RUN_ID, queue_name="elsewhere")
-    assert canned.to("POST", f"runs/{RUN_ID}/start") == []
-    assert PipelineController.enqueue(RUN_ID, queue_name="services")["status"] == "running"
+    assert PipelineController.enqueue(RUN_ID, queue_name="elsewhere")["status"] == "running"
+    assert canned.to("POST", f"runs/{RUN_ID}/start")[0].json() == {"queue": "elsewhere"}

@@ -19,7 +19,7 @@ from foldline.automation.nodes import Node
 from foldline.calls.runs import ENDED as RUN_ENDED
 from foldline.client import shared
 from foldline.definition import end_definition
-from foldline.errors import DefinitionError, FoldlineError, NotSupported
+from foldline.errors import DefinitionError, FoldlineError
 from foldline.listing import Json
 from foldline.recipe import container, requirements
 from foldline.task import Task
@@ -256,19 +256,13 @@ class SubmittedPipeline(BuiltPipeline):
     def _start_draft(self, queue: str | None = None) -> bool:
         """A run that is a draft starts. Raises FoldlineError for one that was started already.
 
-        `queue` is where its host is wanted, if it has one. Raises NotSupported for another queue than the run's own.
+        `queue` is where its host is wanted, if it has one.
         """
         run = self._look()
         if run["status"] != "created":
             ended = "clone it, or make a new controller" if run["status"] in RUN_ENDED else "make a new controller"
             raise FoldlineError(f"this pipeline was submitted already, as run {run['id']}: {ended}")
-        if queue is not None:
-            host = shared().runs.definition(str(run["id"])).get("host")
-            if host and host["queue"] != queue:
-                raise NotSupported(
-                    f"the host of run {run['id']} was defined for queue {host['queue']!r}, not {queue!r}: name no queue"
-                )
-        self._run = shared().runs.start(str(run["id"]))
+        self._run = shared().runs.start(str(run["id"]), queue)
         return True
 
 

@@ -182,9 +182,9 @@ class Runs(Calls):
                 if line.strip():
                     yield json.loads(line)
 
-    def start(self, identifier: str) -> Json:
-        """A draft starts."""
-        return self._post(f"runs/{part(identifier)}/start")
+    def start(self, identifier: str, queue: str | None = None) -> Json:
+        """A draft starts; its host, if it has one, waits in `queue` rather than where it is defined."""
+        return self._post(f"runs/{part(identifier)}/start", given(queue=queue))
 
     def stop(self, identifier: str, reason: str = "", *, outcome: str | None = None) -> Json:
         """Stop it; it ends as `outcome`: stopped, or failed."""
