@@ -51,6 +51,8 @@ def custom_runs(
         *equal(task.run_id, parent),
         *tagged_with(task.id, task_tag.c.task_id, task_tag.c.tag, tags),
     ]
+    if parent is None and origin is None:
+        where.append(task.run_id.is_(None))  # what a step has made is seen in its run's tree
     if origin is not None:
         where.append(task.id.in_(select(made_row.c.id).where(made_row.c.origin == as_in_rows(origin))))
     key = (origin_row.c.position, origin_row.c.id)

@@ -1,5 +1,7 @@
 """Where a function of this process is found again when its file is imported elsewhere."""
 
+import builtins
+import dis
 import inspect
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -73,6 +75,11 @@ def _if_in_file(module: ModuleType, name: str) -> tuple[ModuleType, str] | None:
     return None if is_main and main_file() is None else (module, name)
 
 
+def _looked_up(function: FunctionType) -> set[str]:
+    """The names that it takes from its module, not those of attributes and imports."""
+    return {one.argval for one in dis.get_instructions(function) if one.opname in ("LOAD_GLOBAL", "LOAD_NAME")}
+
+
 def check_helpers(name: str, function: Callable[..., Any], helpers: Sequence[Callable[..., Any]]) -> None:
     """A step imports its module whole: a helper is found there under the name that the function calls it by."""
     plain = inspect.unwrap(function)
@@ -80,7 +87,7 @@ def check_helpers(name: str, function: Callable[..., Any], helpers: Sequence[Cal
         return
     for helper in helpers:
         called = str(getattr(helper, "__name__", ""))
-        if called in plain.__code__.co_names and called not in plain.__globals__:
+        if called in _looked_up(plain) and called not in plain.__globals__ and not hasattr(builtins, called):
             raise DefinitionError(
                 f"{name} calls {called}, which is not known where it is defined: "
                 f"write `from {getattr(helper, '__module__', '...')} import {called}` in its file"

@@ -9,21 +9,32 @@ from foldline.errors import FoldlineError
 
 
 @pytest.fixture
-def host(monkeypatch):
+def host(monkeypatch, tmp_path):
+    """In the home that agents use when nobody names one."""
     monkeypatch.setattr(names.socket, "gethostname", lambda: "mill")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    return tmp_path / ".foldline" / "agents"
 
 
-def test_agents_of_one_host_are_numbered(tmp_path, host):
-    with names.claim(tmp_path) as first, names.claim(tmp_path) as second:
+def test_agents_of_one_host_are_numbered(host):
+    with names.claim(host) as first, names.claim(host) as second:
         assert [first.text, second.text] == ["mill:1", "mill:2"]
         assert first.folder != second.folder
 
 
-def test_a_name_that_was_released_is_the_first_free_again(tmp_path, host):
-    first, second = names.claim(tmp_path), names.claim(tmp_path)
+def test_a_name_that_was_released_is_the_first_free_again(host):
+    first, second = names.claim(host), names.claim(host)
     first.release()
-    with second, names.claim(tmp_path) as third:
+    with second, names.claim(host) as third:
         assert third.text == "mill:1"
+
+
+def test_agents_of_other_homes_have_other_names(tmp_path, host):
+    """They know nothing of each other's locks, and two of one name would end each other's sessions."""
+    with names.claim(host) as usual, names.claim(tmp_path / "a") as one, names.claim(tmp_path / "b") as other:
+        assert usual.text == "mill:1"
+        assert len({usual.text, one.text, other.text}) == 3
+        assert one.text.startswith("mill-")
 
 
 def test_a_wanted_name_that_is_taken_is_an_error_that_names_the_process(tmp_path):

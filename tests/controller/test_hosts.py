@@ -75,6 +75,29 @@ def test_a_host_of_an_agent_that_is_lost_is_replaced_and_asked_again(server, ser
     server.check()
 
 
+def test_a_host_that_a_signal_killed_is_replaced_and_asked_again(server, services):
+    run_id = hooked(server, "pre")
+    killed = services.claim()
+    report = Report(task_id=run_id, attempt=1, status="failed", reason="killed by SIGKILL", began_at=1)
+    [receipt] = services.ask(report, free=0).receipts
+    assert receipt.accepted
+    assert server.run(run_id).status == "running"
+    again = services.claim()
+    assert (killed.attempt, again.attempt) == (1, 2)
+    services.answer(run_id, "pre", verdict=True)
+    server.agent().work()
+    assert server.run(run_id).status == "completed"
+    server.check()
+
+
+@pytest.mark.parametrize("said", [{"exit_code": 1, "began_at": 1}, {"exit_code": None, "began_at": None}])
+def test_a_host_whose_code_failed_or_could_not_begin_is_not(server, services, said):
+    run_id = hooked(server, "pre")
+    services.claim()
+    services.ask(Report(task_id=run_id, attempt=1, status="failed", reason="no such file", **said), free=0)
+    assert server.run(run_id).status == "failed"
+
+
 def test_a_new_session_of_the_same_agent_loses_the_host_at_once(server, services):
     run_id = hooked(server, "pre")
     services.claim()

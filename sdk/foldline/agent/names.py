@@ -4,6 +4,7 @@ import fcntl
 import os
 import socket
 from dataclasses import dataclass
+from hashlib import sha256
 from itertools import count
 from pathlib import Path
 from types import TracebackType
@@ -34,7 +35,10 @@ class Name:
 
 
 def claim(agents: Path, wanted: str | None = None) -> Name:
-    """`wanted`, or the first free of `<hostname>:1`, `<hostname>:2`, ... Raises FoldlineError if `wanted` is taken."""
+    """`wanted`, or the first free of `<hostname>:1`, `<hostname>:2`, ... Raises FoldlineError if `wanted` is taken.
+
+    The locks are those of one home: agents of another on this machine are called `<hostname>-<its digest>:1`.
+    """
     if wanted is not None:
         name = _take(agents, wanted)
         if name is None:
@@ -43,8 +47,13 @@ def claim(agents: Path, wanted: str | None = None) -> Name:
                 "stop it, or start this one with another --name"
             )
         return name
-    host = socket.gethostname()
+    host = f"{socket.gethostname()}{_of_home(agents)}"
     return next(name for number in count(1) if (name := _take(agents, f"{host}:{number}")) is not None)
+
+
+def _of_home(agents: Path) -> str:
+    usual = Path("~/.foldline").expanduser().resolve() / "agents"
+    return "" if agents.resolve() == usual else f"-{sha256(os.fsencode(agents.resolve())).hexdigest()[:6]}"
 
 
 def _folder(agents: Path, text: str) -> Path:

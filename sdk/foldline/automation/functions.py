@@ -4,6 +4,7 @@ import inspect
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from hashlib import sha256
 from typing import Any
 
 from foldline import formats
@@ -11,6 +12,7 @@ from foldline.artifacts import upload
 from foldline.automation.nodes import REFERENCE, Node, return_value, step_of, steps_named_in
 from foldline.client import Client
 from foldline.errors import DefinitionError
+from foldline.formats import Packed
 from foldline.parameters import entry
 from foldline.serialization import Codec
 
@@ -114,21 +116,47 @@ def upload_objects(
     client: Client, pipeline: str, project: str, objects: Mapping[str, Mapping[str, Any]], codec: Codec = Codec()
 ) -> dict[str, dict[str, Any]]:
     """Store what only artifacts can hold on one task of their own: {step: {"kwargs_artifacts/x": "<task>.<name>"}}."""
-    wanted = {step: values for step, values in objects.items() if values}
-    if not wanted:
+    packed = {
+        f"{step}.{name}": codec.pack(f"{step}.{name}", value)
+        for step, values in objects.items()
+        for name, value in values.items()
+    }
+    if not packed:
         return {}
-    holder = client.tasks.create(
-        name=f"{pipeline} inputs", project=project, type="data_processing", comment="Objects given to function steps."
-    )
-    overrides: dict[str, dict[str, Any]] = {}
-    for step, values in wanted.items():
-        for name, value in values.items():
-            artifact = f"{step}.{name}"
-            packed = codec.pack(artifact, value)
-            # Input artifacts outlive a reset of the task that holds them.
-            upload(client, holder["id"], artifact, packed, mode="input")
-            overrides.setdefault(step, {})[f"kwargs_artifacts/{name}"] = f"{holder['id']}.{artifact}"
-    return overrides
+    holder = _holder(client, f"{pipeline} inputs", project, packed)
+    for artifact, one in packed.items():
+        # Input artifacts outlive a reset of the task that holds them.
+        upload(client, holder, artifact, one, mode="input")
+    return {
+        step: {f"kwargs_artifacts/{name}": f"{holder}.{step}.{name}" for name in values}
+        for step, values in objects.items()
+        if values
+    }
+
+
+def _holder(client: Client, name: str, project: str, packed: Mapping[str, Packed]) -> str:
+    """The task that holds just these objects: the same one for the same objects, so that results can be reused."""
+    task = {
+        "name": name,
+        "project": project,
+        "type": "data_processing",
+        "comment": "Objects given to function steps.",
+    }
+    content = {artifact: _digest(one) for artifact, one in packed.items()}
+    key = sha256(json.dumps([task, content], sort_keys=True).encode()).hexdigest()
+    return str(client.request("POST", "tasks", json=task, headers={"Idempotency-Key": key}).json()["id"])
+
+
+def _digest(packed: Packed) -> str:
+    """The SHA-256 of the object's bytes and of how they are read."""
+    found = sha256(f"{packed.format} {packed.type} {packed.filename}\n".encode())
+    if packed.path is None:
+        found.update(packed.data or b"")
+    else:
+        with packed.path.open("rb") as file:
+            while piece := file.read(1 << 20):
+                found.update(piece)
+    return found.hexdigest()
 
 
 def names_of(returns: str | Sequence[str] | None) -> list[str]:
