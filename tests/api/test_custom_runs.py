@@ -50,6 +50,15 @@ def test_a_task_that_makes_others_is_a_custom_run(client: TestClient):
     assert listed(client, "runs", kind="custom", status="running") == []
 
 
+def test_a_step_that_makes_others_is_seen_in_its_run(client: TestClient):
+    run = submitted(client, step("a"))
+    made_by = steps_of(client, run)["a"]["task_id"]
+    made = template(client, "a data set", origin=made_by)
+    assert [one["id"] for one in listed(client, "runs")] == [run["id"]]
+    assert [one["id"] for one in listed(client, "runs", kind="custom", parent=run["id"])] == [made_by]
+    assert list(steps_of(client, {"id": made_by})) == [made["name"]]
+
+
 def test_runs_of_both_kinds_are_listed_page_by_page(client: TestClient):
     expected: list[str] = []
     for number in range(3):

@@ -350,6 +350,20 @@ def test_objects_wait_on_a_task_of_their_own(canned: Canned):
     assert canned.to("POST", "runs")[0].json()["definition"] == made.definition()
 
 
+def test_the_same_objects_are_asked_for_once(canned: Canned):
+    """Under one key the server makes one task of them, so that a step's cache key is the same again."""
+    canned.on("POST", "tasks", Answer(201, {"id": "c" * 32}))
+    canned.on("HEAD", "blobs/*", Answer(200, {}))
+    canned.on("POST", f"tasks/{'c' * 32}/artifacts", Answer(201, {}))
+    canned.on("POST", "runs", Answer(201, RUN))
+    for value in ({1: 2}, {1: 2}, {1: 3}):
+        made = pipeline()
+        made.add_function_step("train", train, function_kwargs={"data": value, "lr": 0.1})
+        made.create_draft()
+    first, again, other = [asked.headers["Idempotency-Key"] for asked in canned.to("POST", "tasks")]
+    assert first == again != other
+
+
 def test_a_parameter_has_to_be_json():
     with pytest.raises(DefinitionError, match=r"'f': its default must be JSON"):
         pipeline().add_parameter("f", default=print)
