@@ -58,8 +58,8 @@ class Monitored:
 def sources(run: Run) -> list[Source]:
     """What the run's steps monitor, as far as they have their tasks."""
     found: list[Source] = []
-    for name, definition in run.plan.steps.items():
+    for name in run.plan.names:  # in the order of definition, also where they were added one by one
         task_id = run.step(name).task_id
         if task_id is not None:
-            found += [Source(task_id, *names) for names in definition.monitor_metrics]
+            found += [Source(task_id, *names) for names in run.plan.steps[name].monitor_metrics]
     return found

@@ -25,6 +25,8 @@ from domain.run_events import (
     RunCompleted,
     RunCreated,
     RunFailed,
+    RunPaused,
+    RunResumed,
     RunStarted,
     RunStopped,
 )
@@ -49,6 +51,8 @@ def follow(unit: "Unit", run_id: str, fact: Fact) -> None:
             _launch_child(unit, unit.run(run_id), event)
         case ChildStopRequested():
             _stop_child(unit, event)
+        case RunPaused() | RunResumed():
+            _pause_children(unit, unit.run(run_id), event)
         case RunCompleted() | RunFailed() | RunStopped():
             _tell_parent(unit, unit.run(run_id))
         case TaskCompleted():
@@ -192,6 +196,20 @@ def _stop_child(unit: "Unit", asked: ChildStopRequested) -> None:
         return
     for decided in runs.command(runs.StopRun(reason=asked.reason), child):
         unit.happen(child.id, decided)
+
+
+def _pause_children(unit: "Unit", parent: Run, event: RunPaused | RunResumed) -> None:
+    """A pause holds for what runs as a step, too; one that its own people have paused meanwhile goes on as well."""
+    paused = isinstance(event, RunPaused)
+    asked = (runs.PauseRun if paused else runs.ResumeRun)(actor=event.actor, reason=event.reason)
+    for name in parent.plan.names:
+        step = parent.step(name)
+        if step.run_id is None or step.status in STEP_ENDED:
+            continue
+        child = unit.run(step.run_id)
+        if child.status == ("running" if paused else "paused") and not child.ending:
+            for decided in runs.command(asked, child):
+                unit.happen(child.id, decided)
 
 
 def _tell_parent(unit: "Unit", child: Run) -> None:

@@ -27,6 +27,12 @@ def nested(server: Server, child: str, **fields: object) -> str:
     return server.submit([step("a", task=None, pipeline_id=child, **fields), step("b", "a")])
 
 
+def nested_once(server: Server) -> str:
+    """A pipeline whose only step is another one."""
+    only = step("only", task=None, pipeline_id=inner(server, "deepest"))
+    return registered(server, pipeline([only], name="middle"))
+
+
 def test_parent_and_child_begin_in_one_append(server, commits):
     child = inner(server)
     before = len(commits)
@@ -122,11 +128,26 @@ def test_a_retry_by_hand_of_the_step_does_too(server):
     server.check()
 
 
-def test_the_child_of_a_paused_run_goes_on_and_nothing_after_it(server):
-    run_id = nested(server, inner(server))
-    server.tell(run_id, PauseRun())
+def test_a_pause_goes_down_and_so_does_its_end(server):
+    run_id = nested(server, nested_once(server))
+    middle = server.child(run_id, "a")
+    deepest = server.child(middle, "only")
+    server.tell(run_id, PauseRun(reason="lunch"))
+    assert [server.run(one).status for one in (run_id, middle, deepest)] == ["paused"] * 3
     agent = server.agent()
+    assert agent.ask().claims == []
+    server.tell(run_id, ResumeRun())
     agent.work()
+    assert [server.run(one).status for one in (run_id, middle, deepest)] == ["completed"] * 3
+    server.check()
+
+
+def test_what_runs_in_the_child_of_a_paused_run_goes_on_and_nothing_after_it(server):
+    run_id = nested(server, inner(server))
+    agent = server.agent()
+    claim = agent.claim()
+    server.tell(run_id, PauseRun())
+    agent.end(claim)
     assert (server.statuses(run_id), server.run(run_id).status) == ({"a": "completed", "b": "pending"}, "paused")
     server.tell(run_id, ResumeRun())
     agent.work()
