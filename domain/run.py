@@ -57,7 +57,10 @@ from domain.run_events import (
     StepSkipped,
     StepsReopened,
 )
-from domain.run_state import Run, Step, evolve, fold, last_line, retries_left
+from domain.run_fold import evolve, fold
+from domain.run_gates import last_line
+from domain.run_state import Run, Step
+from domain.run_steps import retries_left
 from domain.task import (
     ENDS,
     ArtifactAdded,
