@@ -3,7 +3,6 @@
 import os
 import signal
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +32,7 @@ ENDED = {"items": [], "status": "completed", "version": 9}
 
 
 @pytest.fixture
-def hosted(canned: Canned, monkeypatch: pytest.MonkeyPatch) -> Iterator[Canned]:
+def hosted(canned: Canned, monkeypatch: pytest.MonkeyPatch) -> Canned:
     """A server that takes a run with its host, whose heart beats often."""
     monkeypatch.setattr(own_process, "LONGEST_PAUSE", 0.02)
     canned.on("POST", "runs", Answer(201, RUN))

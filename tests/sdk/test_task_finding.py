@@ -1,6 +1,7 @@
 """Tasks found by their filters, against the real server."""
 
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 
@@ -78,7 +79,7 @@ def test_a_time_to_come_finds_nothing(made: dict[str, str], server: Client):
 
 def test_fields_come_by_clearmls_names(made: dict[str, str], server: Client):
     fields = ["status", "script.version_num", "hyperparams.Args.lr.value", "last_update", "no.such"]
-    found = Task.query_tasks("finding", "second|first", additional_return_fields=fields)
+    found: list[Any] = Task.query_tasks("finding", "second|first", additional_return_fields=fields)
     assert [{name: one[name] for name in fields if name != "last_update"} for one in found] == [
         {"status": "failed", "script.version_num": "", "hyperparams.Args.lr.value": 0.5, "no.such": None},
         {"status": "created", "script.version_num": "abc", "hyperparams.Args.lr.value": None, "no.such": None},
