@@ -80,5 +80,6 @@ UPCASTS: Mapping[tuple[str, int], Callable[[dict[str, Any]], dict[str, Any]]] = 
     ("TaskCreated", 1): _more_fields,  # draft
     ("TaskEdited", 1): _more_fields,  # in the script: code, pickle
     ("ModelAdded", 1): _more_fields,  # published, archived, parent, iteration, metadata, attempt
+    ("RunStarted", 1): _more_fields,  # queue
     ("RunCreated", 1): _more_fields,  # cache, content, parent_run, parent_step
 }
