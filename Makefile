@@ -26,7 +26,7 @@ dev: setup ## server, agents and page on this machine, until Ctrl-C
 	@$(VENV)/foldline-server dev $(ARGS)
 
 test: setup ## all tests, on a real PostgreSQL too
-	@$(VENV)/python -m pytest -n $(JOBS) --dist loadgroup $(ARGS)
+	@$(VENV)/python -m pytest -n $(JOBS) --dist loadfile $(ARGS)
 
 check: setup ## lint, format, types, import contracts
 	@echo "ruff: lint"

@@ -1,9 +1,10 @@
 """What every test can ask for: databases, a run in which nothing is skipped unseen, and no process left behind."""
 
 import signal
-from pathlib import Path
+from typing import Any
 
 import pytest
+from xdist.scheduler import LoadFileScheduling
 
 # The databases import the leftovers: pytest wants to be the first to import a plugin.
 pytest_plugins = ["tests.support.leftovers", "tests.support.databases", "tests.support.must_run"]
@@ -13,12 +14,14 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What runs in one process where several share the work: a file, for the fixtures of its own; and all of the API's
-    tests, because the last of them asks what the others have provoked."""
-    tests = Path(__file__).parent
-    for item in items:
-        place = item.path.relative_to(tests)
-        group = "api" if place.parts[0] == "api" else str(place)
-        item.add_marker(pytest.mark.xdist_group(group))
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadFileScheduling:
+    """Where several processes share the work, a file stays in one, for the fixtures of its own; and so do all of the
+    API's tests, because the last of them asks what the others have provoked."""
+    return ByPlace(config, log)
+
+
+class ByPlace(LoadFileScheduling):
+    def _split_scope(self, nodeid: str) -> str:
+        file = nodeid.partition("::")[0]
+        return "tests/api" if file.startswith("tests/api/") else file

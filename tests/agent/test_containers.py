@@ -15,7 +15,7 @@ from foldline.errors import FoldlineError
 from tests.agent.canned import DEADLINE, claim_for, inline
 from tests.support.waiting import wait_until
 
-FAKE = """#!{python}
+FAKE = """\
 import json, os, sys
 with open({calls!r}, "a") as file:
     file.write(json.dumps([sys.argv[1:], os.environ.get("FOLDLINE_TOKEN")]) + "\\n")
@@ -31,8 +31,10 @@ if sys.argv[1] == "run":
 class Docker:
     def __init__(self, folder: Path) -> None:
         self._calls = folder / "calls"
-        program = folder / "docker"
-        program.write_text(FAKE.format(python=sys.executable, calls=str(self._calls)))
+        code, program = folder / "docker.py", folder / "docker"
+        code.write_text(FAKE.format(calls=str(self._calls)))
+        # The interpreter's path may hold a space, which no #! line takes.
+        program.write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} {shlex.quote(str(code))} "$@"\n')
         program.chmod(program.stat().st_mode | stat.S_IXUSR)
 
     def calls(self):
