@@ -160,7 +160,7 @@ def _decide(run: Run, fact: Fact) -> Sequence[Decided]:
         case DeadlinePassed():
             return _halt(run, fact, run.too_long)
         case HostLost():
-            return _replace_host(run, fact, event)
+            return _replace_host(run, event)
         case HostEnded():
             return _after_host(run, event)
         case _:
@@ -482,7 +482,7 @@ def _end(run: Run) -> Sequence[Decided]:
 # The host
 
 
-def _replace_host(run: Run, fact: Fact, event: HostLost) -> Sequence[Decided]:
+def _replace_host(run: Run, event: HostLost) -> Sequence[Decided]:
     """Another host, which is asked the open questions again."""
     if run.status in RUN_ENDED:
         return ()
