@@ -1,6 +1,8 @@
 """Templates named by project and name: found when a pipeline is submitted, so that the run is pinned to one."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+
+from msgspec.structs import replace
 
 from api.asking import WAIT_FOR_PROJECTION
 from api.errors import Problem
@@ -49,7 +51,7 @@ class _Found:
 def _wait_for_lists(services: Services) -> None:
     head = services.store.head()
     for name in ("tasks", "pipelines"):
-        if not services.projections.wait_for(head, WAIT_FOR_PROJECTION, name=name):
+        if not services.projections.wait_for(head, WAIT_FOR_PROJECTION, names=[name]):
             said = f"The list of {name}, where templates are looked up, is not up to date yet: try again in a second."
             raise Problem(503, "projection-behind", said, {"Retry-After": "1"})
 

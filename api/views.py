@@ -1,9 +1,9 @@
 """Tasks and events as the API shows them, and runs read as tasks."""
 
-from dataclasses import replace
 from typing import Any
 
 import msgspec
+from msgspec.structs import replace
 
 from api.wire import position_text, time_text
 from controller.formats import meta_of

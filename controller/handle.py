@@ -1,8 +1,11 @@
 """Commands in: each is decided on the state under the lock, and appended with all that follows from it."""
 
+import threading
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, TypeVar
+
+from msgspec.structs import replace
 
 from controller.formats import meta_of
 from controller.signals import Signals
@@ -72,6 +75,8 @@ class Controller:
         """`lease`: seconds that an agent may be silent before it counts as lost."""
         self.store, self.lease = store, lease
         self.signals = Signals()
+        self.unheard = threading.Event()
+        """Set where a sign of life could not be kept: silence is nobody's fault then."""
         self.state = State(self.signals)
 
     # Tasks
@@ -235,11 +240,16 @@ class Controller:
 
         return self._do(by, job, _of_run(run_id))
 
-    def end_host(self, run_id: str, status: str, reason: str, by: By) -> Answer:
-        """End the run's host as completed, failed or stopped; where it has none that runs, the run is stopped so."""
+    def end_host(self, run_id: str, status: str, reason: str, by: By, *, attempt: int = 0) -> Answer:
+        """End the run's host as completed, failed or stopped; where it has none that runs, the run is stopped so.
+
+        `attempt` is the host whose own process says so: refused once it was lost or has a successor.
+        """
 
         def job(unit: Unit) -> Answer:
             run = unit.run(run_id)
+            if attempt and (attempt != run.host.attempt or run.host.attempts[-1].status == "lost"):
+                raise Refused(f"Attempt {attempt} is not the host of run {run.name!r} any more.")
             if run.host.status == "running":
                 unit.run_event(run_id, HostEnded(attempt=run.host.attempt, status=status, reason=reason))
             elif status == "completed":

@@ -1,8 +1,10 @@
 """A run to be made: everything that it will need is found, checked, and pinned."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
+
+from msgspec.structs import replace
 
 from controller.formats import definition_from
 from controller.state import plan_of

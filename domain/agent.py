@@ -1,15 +1,15 @@
 """An agent: who runs tasks. One session at a time; a new session of the same agent ends the old one."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import assert_never
 
-from domain.changed import replace
+from msgspec import Struct
+from msgspec.structs import replace
+
 from domain.refused import Invalid
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AgentRegistered:
+class AgentRegistered(Struct, frozen=True, kw_only=True, gc=False):
     name: str
     session: str
     queues: Sequence[str]
@@ -20,15 +20,13 @@ class AgentRegistered:
     agent_version: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AgentLeft:
+class AgentLeft(Struct, frozen=True, kw_only=True, gc=False):
     """It said goodbye: it takes nothing any more and holds nothing."""
 
     session: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AgentLost:
+class AgentLost(Struct, frozen=True, kw_only=True, gc=False):
     """It was not heard of for a whole lease."""
 
     session: str
@@ -38,8 +36,7 @@ class AgentLost:
 AgentEvent = AgentRegistered | AgentLeft | AgentLost
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Agent:
+class Agent(Struct, frozen=True, kw_only=True, gc=False):
     id: str
     version: int = 0
     status: str = "absent"

@@ -4,8 +4,10 @@ The fields are those of a ClearML task, so that nothing of theirs is lost in our
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields, is_dataclass, replace
 from typing import Any, cast
+
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from domain.references import as_text
 from domain.refused import Invalid
@@ -13,22 +15,19 @@ from domain.refused import Invalid
 Json = None | bool | int | float | str | Sequence["Json"] | Mapping[str, "Json"]
 
 
-@dataclass(frozen=True, slots=True)
-class Parameter:
+class Parameter(Struct, frozen=True, gc=False):
     value: Any = None  # Json; Any keeps codecs and checkers from walking a recursive type at each use
     type: str | None = None
     description: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Configuration:
+class Configuration(Struct, frozen=True, gc=False):
     value: str = ""
     type: str | None = None
     description: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Script:
+class Script(Struct, frozen=True, gc=False):
     repository: str = ""
     branch: str = ""
     commit: str = ""
@@ -47,8 +46,7 @@ class Script:
     pickle: str | None = None  # SHA-256 of the pickled function, where no file defines it; never read by the server
 
 
-@dataclass(frozen=True, slots=True)
-class Container:
+class Container(Struct, frozen=True, gc=False):
     image: str = ""
     arguments: str = ""
     setup_script: str = ""
@@ -57,8 +55,7 @@ class Container:
 Hyperparameters = Mapping[str, Mapping[str, Parameter]]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Content:
+class Content(Struct, frozen=True, kw_only=True, gc=False):
     type: str = "training"
     comment: str = ""
     hyperparameters: Hyperparameters = field(default_factory=dict[str, Mapping[str, Parameter]])
@@ -71,8 +68,7 @@ class Content:
     system_tags: Sequence[str] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Edit:
+class Edit(Struct, frozen=True, kw_only=True, gc=False):
     """A change to a content: None leaves a field, a None inside a mapping deletes that entry."""
 
     type: str | None = None
@@ -87,8 +83,7 @@ class Edit:
     system_tags: Sequence[str] | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Overrides:
+class Overrides(Struct, frozen=True, kw_only=True, gc=False):
     """What a step changes in its clone, with every reference already replaced by its value."""
 
     parameters: Mapping[str, Any] = field(default_factory=dict[str, Any])  # {"Section/name": value}
@@ -157,7 +152,8 @@ _ALIASES = {
 def check_field(path: str) -> str:
     """The canonical form of a task field that can be overridden. Raises Invalid, naming those there are."""
     path = _ALIASES.get(path, path)
-    known = [*PLAIN_FIELDS, *(f"{section}.{f.name}" for section, kind in SECTIONS.items() for f in fields(kind))]
+    inner = [f"{section}.{name}" for section, kind in SECTIONS.items() for name in kind.__struct_fields__]
+    known = [*PLAIN_FIELDS, *inner]
     # Only a mapping can be changed in part.
     mapping, _, key = path.rpartition(".")
     if path in known or (mapping in MAPPINGS and key):
@@ -179,13 +175,13 @@ def inside(value: Any, path: Sequence[str]) -> Any:
 
 def _named(value: Any) -> Mapping[str, Any]:
     """What `value` has by name. Fields only: other attributes are Python's, and not data."""
-    if is_dataclass(value):
-        return {f.name: getattr(value, f.name) for f in fields(value)}
+    if isinstance(value, Struct):
+        return {name: getattr(value, name) for name in value.__struct_fields__}
     return cast(Mapping[str, Any], value) if isinstance(value, Mapping) else {}
 
 
 def _plain(value: Any) -> Any:
-    if is_dataclass(value) or isinstance(value, Mapping):
+    if isinstance(value, Struct | Mapping):
         return {name: _plain(inner) for name, inner in _named(value).items()}
     if isinstance(value, list | tuple):
         return [_plain(inner) for inner in cast(Sequence[Any], value)]

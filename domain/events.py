@@ -25,6 +25,7 @@ TYPES: Mapping[str, type] = {
         task.TaskReset,
         task.TaskPublished,
         task.ArtifactAdded,
+        task.ArtifactsRemoved,
         task.ModelAdded,
         run.RunCreated,
         run.RunStarted,

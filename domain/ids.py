@@ -1,5 +1,6 @@
 """Names that follow from their cause, so that deciding twice names the same things."""
 
+from functools import lru_cache
 from hashlib import sha256
 
 
@@ -26,5 +27,6 @@ def agent_id(name: str) -> str:
     return derived("agent", name)
 
 
+@lru_cache(maxsize=4096)  # asked for several times while a step is launched
 def step_task_id(run_id: str, step: str) -> str:
     return derived("step", run_id, step, slot=run_id)

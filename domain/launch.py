@@ -23,7 +23,7 @@ from domain.run_events import (
     StepFailed,
 )
 from domain.run_state import ADOPTION, APPROVAL, CACHE, CREATED, FACTORY, PRE, Run
-from domain.task import TaskCreated, TaskEnqueued, TaskReset
+from domain.task_events import TaskCreated, TaskEnqueued, TaskReset
 
 # An input that is what another step returned: `${step.id}.name`.
 RETURNED = re.compile(r"\$\{([^{}]*)\.id\}\.(.+)")
@@ -76,7 +76,9 @@ def _with_values(run: Run, name: str, fact: Fact, overrides: Overrides, queue: s
     if (adopted := _to_adopt(run, definition)) is not None and ADOPTION not in passed:
         given = overrides if overrides != NONE else None
         return [_said(run, AdoptionAsked(step=name, task_id=adopted, overrides=given), name)]
-    content = overridden(run.plan.content_of(name), overrides)
+    content = run.plan.content_of(name)
+    if overrides != NONE:
+        content = overridden(content, overrides)
     before: list[Decided] = []
     if definition.cache and run.cache != "off" and CACHE not in passed and not caching.why_not(content):
         question = _said(run, _cache_question(run, definition, content), name)

@@ -2,12 +2,12 @@
 
 from typing import Any
 
-from domain.content import Content, Overrides, edited, field_of, inside, overridden, split_parameter
+from domain.content import NONE, Content, Overrides, edited, field_of, inside, overridden, split_parameter
 from domain.lifecycle import words
 from domain.pipeline import StepDefinition
 from domain.references import MissingReference, Reference, as_text, resolve
 from domain.run_state import Run, Step
-from domain.task import ArtifactAdded, ModelAdded
+from domain.task_events import ArtifactAdded, ModelAdded
 from domain.times import rfc3339
 
 
@@ -18,19 +18,21 @@ def resolved(run: Run, name: str) -> tuple[Overrides, str]:
     def lookup(reference: Reference) -> Any:
         return _look_up(run, reference)
 
-    # The kept definition has its keys sorted: in any other order the first thing missing, hence the reason, would be
-    # another one when it is decided again.
-    deep = step.recursively_parse_parameters
-    parameters, task = sorted(step.parameter_override.items()), sorted(step.task_overrides.items())
-    values = {path: resolve(value, names, lookup, deep=deep) for path, value in parameters}
-    overrides = Overrides(
-        # What its callback left of them counts, when it was asked.
-        parameters=values if gates.parameters is None else dict(gates.parameters),
-        configuration={name: as_text(value) for name, value in step.configuration_overrides.items()},
-        task={path: resolve(value, names, lookup) for path, value in task},
-    )
+    overrides = NONE
+    if step.parameter_override or step.configuration_overrides or step.task_overrides or gates.parameters:
+        # The kept definition has its keys sorted: in any other order the first thing missing, hence the reason, would
+        # be another one when it is decided again.
+        deep = step.recursively_parse_parameters
+        parameters, task = sorted(step.parameter_override.items()), sorted(step.task_overrides.items())
+        values = {path: resolve(value, names, lookup, deep=deep) for path, value in parameters}
+        overrides = Overrides(
+            # What its callback left of them counts, when it was asked.
+            parameters=values if gates.parameters is None else dict(gates.parameters),
+            configuration={name: as_text(value) for name, value in step.configuration_overrides.items()},
+            task={path: resolve(value, names, lookup) for path, value in task},
+        )
     queue = gates.queue or run.queue or step.queue or run.plan.definition.default_queue or ""
-    return overrides, as_text(resolve(queue, names, lookup))
+    return overrides, as_text(resolve(queue, names, lookup)) if "$" in queue else queue
 
 
 def _look_up(run: Run, reference: Reference) -> Any:

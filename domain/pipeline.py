@@ -1,29 +1,27 @@
 """A pipeline's definition: checked once, then pinned, so that a run needs nothing else that could change."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, assert_never
 
 from immutables import Map
+from msgspec import Struct, field
+from msgspec.structs import replace
 
-from domain.changed import replace
 from domain.content import Content, Overrides, check_field, overridden, split_parameter
 from domain.graph import children_of, in_order
 from domain.references import PATTERN, Reference, references
 from domain.refused import Invalid, Refused
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PipelineParameter:
+class PipelineParameter(Struct, frozen=True, kw_only=True):
     name: str
     default: Any = None
     type: str | None = None
     description: str | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ContinueBehaviour:
+class ContinueBehaviour(Struct, frozen=True, kw_only=True):
     """What a step's failure or stop means for the others. Given at all, what is left out is True, as in ClearML."""
 
     continue_on_fail: bool = True
@@ -32,8 +30,7 @@ class ContinueBehaviour:
     skip_children_on_abort: bool = True
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Retry:
+class Retry(Struct, frozen=True, kw_only=True):
     """A failed step runs again up to `times`: after `delay` seconds, each wait `factor` times the one before it and at
     most `max_delay`, with up to `jitter` of the wait (0.1 is a tenth) added by chance, as the log records it."""
 
@@ -44,16 +41,14 @@ class Retry:
     max_delay: float | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Approval:
+class Approval(Struct, frozen=True, kw_only=True):
     """A person has to say yes. Without a template the step is nothing else; with one it runs after the yes."""
 
     message: str = ""
     deadline: float | None = None  # seconds; then it fails
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HostDefinition:
+class HostDefinition(Struct, frozen=True, kw_only=True):
     """The process that runs the pipeline's own Python: what it runs, as a task is described, and where it queues."""
 
     queue: str = "services"
@@ -67,8 +62,7 @@ HOOKS = ("pre", "factory", "created", "retry", "post", "status")
 STRICT = ContinueBehaviour(continue_on_fail=False, continue_on_abort=False)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StepDefinition:
+class StepDefinition(Struct, frozen=True, kw_only=True):
     name: str
     base_task_id: str | None = None
     base_task_project: str | None = None
@@ -106,8 +100,7 @@ class StepDefinition:
     pipeline: str | None = None  # SHA-256 of the pinned definition of the pipeline that it is a run of
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Definition:
+class Definition(Struct, frozen=True, kw_only=True):
     name: str
     project: str
     version: str | None = None
@@ -127,16 +120,14 @@ class Definition:
     dynamic: bool = False  # the host adds the steps while it runs
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PipelineRegistered:
+class PipelineRegistered(Struct, frozen=True, kw_only=True):
     name: str
     project: str
     pipeline_version: str
     definition: str  # SHA-256 of the definition
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PipelineSubmitted:
+class PipelineSubmitted(Struct, frozen=True, kw_only=True):
     """The pipeline's count of runs: what gives a run its number."""
 
     run_id: str
@@ -146,8 +137,7 @@ class PipelineSubmitted:
 PipelineEvent = PipelineRegistered | PipelineSubmitted
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Pipeline:
+class Pipeline(Struct, frozen=True, kw_only=True):
     id: str
     version: int = 0
     name: str = ""
@@ -442,6 +432,10 @@ class Plan:
         """What the host is asked about the step."""
         own = self.steps[step].hooks
         return self._hooks.union(own) if own else self._hooks
+
+    def tells(self, step: str) -> bool:
+        """Whether the host is told of each change of the step's status."""
+        return "status" in self.steps[step].hooks
 
     def retry(self, step: str) -> Retry | None:
         return self.steps[step].retry or self.definition.retry

@@ -1,28 +1,26 @@
 """A queue: a name that tasks wait under and agents listen to."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import assert_never
 
-from domain.changed import replace
+from msgspec import Struct
+from msgspec.structs import replace
+
 from domain.refused import Invalid
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class QueueCreated:
+class QueueCreated(Struct, frozen=True, kw_only=True, gc=False):
     name: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class QueuePaused:
+class QueuePaused(Struct, frozen=True, kw_only=True, gc=False):
     """Nothing is handed out from it until it is resumed."""
 
     actor: str = ""
     reason: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class QueueResumed:
+class QueueResumed(Struct, frozen=True, kw_only=True, gc=False):
     actor: str = ""
     reason: str = ""
 
@@ -30,8 +28,7 @@ class QueueResumed:
 QueueEvent = QueueCreated | QueuePaused | QueueResumed
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Queue:
+class Queue(Struct, frozen=True, kw_only=True, gc=False):
     name: str
     version: int = 0
     created_at: int | None = None

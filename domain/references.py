@@ -7,10 +7,10 @@ nothing is an error with a sentence, not the end of the controller.
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from immutables import Map
+from msgspec import Struct
 
 from domain.refused import Invalid
 
@@ -22,8 +22,7 @@ class MissingReference(Exception):
     """A reference to something that is not there when the step is launched. The text says what and where."""
 
 
-@dataclass(frozen=True, slots=True)
-class Reference:
+class Reference(Struct, frozen=True):
     """`step` is None for a parameter of the pipeline. `kind` is parameter, id, artifact, parameters, model or field."""
 
     text: str

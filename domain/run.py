@@ -4,10 +4,10 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from hashlib import sha256
 
-from domain.changed import replace
+from msgspec.structs import replace
+
 from domain.ids import task_stream
 from domain.launch import enqueued, hook, launch
-from domain.lifecycle import RUN_ENDED
 from domain.pipeline import STRICT
 from domain.references import MissingReference
 from domain.refused import Refused
@@ -27,11 +27,11 @@ from domain.run_commands import (
     command,
     of_run,
 )
+from domain.run_ending import STOPPED, after_host, child_stop, closed, halted, host_replaced, unqueued
 from domain.run_events import (
     AdoptionRefused,
     CacheAnswered,
     ChildRunEnded,
-    ChildStopRequested,
     DeadlinePassed,
     Decided,
     Fact,
@@ -39,14 +39,11 @@ from domain.run_events import (
     HostEnded,
     HostEnqueued,
     HostLost,
-    RunCompleted,
     RunCreated,
     RunEvent,
-    RunFailed,
     RunPaused,
     RunResumed,
     RunStarted,
-    RunStopped,
     RunStopRequested,
     StepAdded,
     StepApproved,
@@ -61,19 +58,18 @@ from domain.run_fold import evolve, fold
 from domain.run_gates import last_line
 from domain.run_state import Run, Step
 from domain.run_steps import retries_left
-from domain.task import (
+from domain.task_events import (
     ENDS,
     ArtifactAdded,
+    ArtifactsRemoved,
     ModelAdded,
     TaskAdopted,
     TaskCreated,
-    TaskDequeued,
     TaskEdited,
     TaskEnqueued,
     TaskRequeued,
     TaskReset,
     TaskStarted,
-    TaskStopped,
     TaskStopRequested,
 )
 
@@ -103,9 +99,6 @@ __all__ = [
     "react",
 ]
 
-STOPPED = "the run was stopped"
-MOST_HOSTS = 3  # times that a lost host is replaced
-
 
 Record = Callable[[Run, Sequence[Decided]], tuple[Run, Sequence[Fact]]]
 
@@ -117,7 +110,11 @@ def react(run: Run, fact: Fact, record: Record) -> Run:
     is taken in before the next decision, which then sees it: a step that fails beside one that was just enqueued stops
     that one and does not skip it.
     """
-    undecided = deque([fact])
+    decided = decide(run, fact)
+    if not decided:
+        return run
+    run, facts = record(run, decided)
+    undecided = deque(facts)
     while undecided:
         decided = decide(run, undecided.popleft())
         if decided:
@@ -128,21 +125,22 @@ def react(run: Run, fact: Fact, record: Record) -> Run:
 
 def decide(run: Run, fact: Fact) -> Sequence[Decided]:
     """What follows from `fact`, which `run` has already taken in. Pure: ids are derived, times come with the facts."""
-    decided = _decide(run, fact)
-    if fact.step is not None and (told := _tell(run, fact.step, fact)):
+    decided = () if type(fact.event) in QUIET else _decide(run, fact)
+    if fact.step is not None and run.plan.tells(fact.step) and (told := _tell(run, fact.step, fact)):
         return [*told, *decided]
     return decided
 
 
-QUIET = (TaskCreated, TaskReset, TaskStarted, TaskEnqueued, TaskEdited, ArtifactAdded, ModelAdded)
-STEP_ENDS = (*ENDS, StepSkipped, StepFailed, StepSettled, StepRejected, ChildRunEnded)
+# Events that nothing follows from, but that the host may have to be told of them.
+QUIET = frozenset[type](
+    {TaskCreated, TaskReset, TaskStarted, TaskEnqueued, TaskEdited, ArtifactAdded, ArtifactsRemoved, ModelAdded}
+)
+STEP_ENDS = frozenset[type]({*ENDS, StepSkipped, StepFailed, StepSettled, StepRejected, ChildRunEnded})
 
 
 def _decide(run: Run, fact: Fact) -> Sequence[Decided]:
     event = fact.event
-    if isinstance(event, QUIET):
-        return ()
-    if isinstance(event, STEP_ENDS):
+    if type(event) in STEP_ENDS:
         return _after_step(run, fact.step, fact) if fact.step is not None else ()
     if fact.step is not None:
         return _after_gate(run, fact.step, fact)
@@ -150,19 +148,19 @@ def _decide(run: Run, fact: Fact) -> Sequence[Decided]:
         case RunStarted():
             return _begin(run, fact)
         case RunStopRequested():
-            return _halt(run, fact, f"{STOPPED}{f': {event.reason}' if event.reason else ''}")
+            return halted(run, fact, f"{STOPPED}{f': {event.reason}' if event.reason else ''}")
         case RunPaused():
-            return _unqueue(run, run.plan.names)
+            return unqueued(run, run.plan.names)
         case RunResumed():
             return _resume(run, fact)
         case StepsReopened():
             return _after_reopening(run, event, fact)
         case DeadlinePassed():
-            return _halt(run, fact, run.too_long)
+            return halted(run, fact, run.too_long)
         case HostLost():
-            return _replace_host(run, event)
+            return host_replaced(run, event)
         case HostEnded():
-            return _after_host(run, event)
+            return after_host(run, event)
         case _:
             return ()
 
@@ -186,9 +184,9 @@ def _after_step(run: Run, name: str, fact: Fact) -> Sequence[Decided]:
         return _settle(run, name, fact)
     copied = _monitored(run, name)
     if run.open == 0:
-        return [*copied, *_end(run)]
+        return [*copied, *closed(run)]
     if run.ending:
-        return [*copied, *(_halt(run, fact, f"step {name!r} failed") if run.aborted_by == name else ())]
+        return [*copied, *(halted(run, fact, f"step {name!r} failed") if run.aborted_by == name else ())]
     decided = list(copied)
     for child in run.plan.children[name]:
         decided += _ready(run, child, fact)
@@ -257,14 +255,6 @@ def _delay(run: Run, name: str, number: int) -> float:
     return round(wait * (1 + retry.jitter * drawn), 3)
 
 
-def _outcome(run: Run) -> RunCompleted | RunFailed | RunStopped:
-    if run.ending == "stopped":
-        return RunStopped(reason=run.reason)
-    if run.ending or run.failure:
-        return RunFailed(reason=run.failure or run.reason or STOPPED)
-    return RunCompleted()
-
-
 def _monitored(run: Run, name: str) -> Sequence[Decided]:
     """The artifacts and models of the step that its run takes over as its own."""
     definition, step = run.plan.steps[name], run.step(name)
@@ -308,7 +298,7 @@ def _after_gate(run: Run, name: str, fact: Fact) -> Sequence[Decided]:
         case DeadlinePassed():
             return _after_deadline(run, name, event, fact)
         case TaskRequeued() if run.status == "paused":
-            return _unqueue(run, [name])
+            return unqueued(run, [name])
         case _:
             return ()
 
@@ -370,7 +360,7 @@ def _after_deadline(run: Run, name: str, event: DeadlinePassed, fact: Fact) -> S
     step = run.step(name)
     match event.kind:
         case "time_limit" if step.status == "running" and step.run_id is not None:
-            return [_child_stop(run, name, step, step.gates.timed_out)]
+            return [child_stop(run, name, step, step.gates.timed_out)]
         case "time_limit" if step.status == "running" and step.task_id is not None and not step.stop_requested:
             asked = TaskStopRequested(attempt=step.attempts, reason=step.gates.timed_out)
             return [Decided(task_stream(step.task_id), asked, name)]
@@ -391,23 +381,12 @@ def _after_deadline(run: Run, name: str, event: DeadlinePassed, fact: Fact) -> S
 def _tell(run: Run, name: str, fact: Fact) -> Sequence[Decided]:
     """Tell the host of a change of the step's status, where it asked for that."""
     gates = run.step(name).gates
-    if gates.told_at != fact.run_version or "status" not in run.plan.hooks(name):
+    if gates.told_at != fact.run_version:
         return ()
     return [hook(run, name, "status", fact, status=gates.told, previous=gates.previous)]
 
 
 # Pausing, ending
-
-
-def _unqueue(run: Run, names: Sequence[str]) -> Sequence[Decided]:
-    """Take what waits in queues out of them: it could be claimed at any moment."""
-    decided: list[Decided] = []
-    for name in names:
-        step = run.step(name)
-        if step.status == "queued" and step.task_id is not None:
-            back_to = "failed" if step.attempts else "created"
-            decided.append(Decided(task_stream(step.task_id), TaskDequeued(back_to=back_to), name))
-    return decided
 
 
 def _resume(run: Run, fact: Fact) -> Sequence[Decided]:
@@ -422,7 +401,7 @@ def _resume(run: Run, fact: Fact) -> Sequence[Decided]:
             decided += _again(run, name, fact)
         elif step.status == "waiting" and step.gates.waits_for == "":
             decided += launch(run, name, fact)
-    return decided or _end(run)
+    return decided or closed(run)
 
 
 def _after_reopening(run: Run, event: StepsReopened, fact: Fact) -> Sequence[Decided]:
@@ -433,83 +412,3 @@ def _after_reopening(run: Run, event: StepsReopened, fact: Fact) -> Sequence[Dec
         decided.append(of_run(run, HostEnqueued(queue=run.host.queue or host.queue)))
     names = event.steps if event.launch else event.steps[1:]
     return [*decided, *(one for name in names for one in _ready(run, name, fact))]
-
-
-def _halt(run: Run, fact: Fact, why: str) -> Sequence[Decided]:
-    """End what has not ended: what waits is skipped, what is queued is stopped, what runs is asked to stop."""
-    decided: list[Decided] = []
-    if run.host.status in ("queued", "lost"):
-        decided.append(of_run(run, HostEnded(attempt=run.host.attempt, status="stopped", reason=why)))
-    for name in run.plan.names:
-        decided += _halt_step(run, name, fact, why)
-    return decided or _end(run)
-
-
-def _halt_step(run: Run, name: str, fact: Fact, why: str) -> Sequence[Decided]:
-    step = run.step(name)
-    if step.gates.waits_for == "completion":
-        return ()  # somebody is about to say what it came to
-    if step.status == "waiting" and step.gates.outcome is not None:
-        status, reason = step.gates.outcome
-        return [of_run(run, StepSettled(step=name, status=status, reason=reason), name)]
-    if step.status == "waiting" and step.attempts:
-        return [of_run(run, StepSettled(step=name, status="stopped", reason=why), name)]
-    if step.status in ("pending", "waiting"):
-        return [of_run(run, StepSkipped(step=name, reason=why, cause=fact.run_version), name)]
-    if step.status == "running" and step.run_id is not None:
-        return [_child_stop(run, name, step, why)] if not step.stop_requested else ()
-    if step.task_id is not None and step.status == "queued":
-        return [Decided(task_stream(step.task_id), TaskStopped(attempt=step.attempts, reason=why), name)]
-    if step.task_id is not None and step.status == "running" and not step.stop_requested:
-        return [Decided(task_stream(step.task_id), TaskStopRequested(attempt=step.attempts, reason=why), name)]
-    return ()
-
-
-def _child_stop(run: Run, name: str, step: Step, why: str) -> Decided:
-    return of_run(run, ChildStopRequested(step=name, run_id=step.run_id or "", reason=why), name)
-
-
-def _end(run: Run) -> Sequence[Decided]:
-    """The run's end, when nothing more can happen in it."""
-    if run.status in RUN_ENDED or not run.finished:
-        return ()
-    decided: list[Decided] = []
-    if run.host.status in ("queued", "lost"):
-        decided.append(of_run(run, HostEnded(attempt=run.host.attempt, status="stopped", reason="the run has ended")))
-    return [*decided, of_run(run, _outcome(run))]
-
-
-# The host
-
-
-def _replace_host(run: Run, event: HostLost) -> Sequence[Decided]:
-    """Another host, which is asked the open questions again."""
-    if run.status in RUN_ENDED:
-        return ()
-    host = run.host
-    lost = sum(attempt.status == "lost" for attempt in host.attempts)
-    if run.ending:
-        return [of_run(run, HostEnded(attempt=event.attempt, status="stopped", reason=event.reason))]
-    if not host.attempts[-1].agent_id:
-        reason = f"the process that ran the pipeline is gone: {event.reason}"
-        return [of_run(run, HostEnded(attempt=event.attempt, status="failed", reason=reason))]
-    if lost > MOST_HOSTS:
-        reason = f"{event.reason}; its host was lost {lost} times"
-        return [of_run(run, HostEnded(attempt=event.attempt, status="failed", reason=reason))]
-    definition = run.plan.definition.host
-    return [of_run(run, HostEnqueued(queue=host.queue or (definition.queue if definition else "")))]
-
-
-def _after_host(run: Run, event: HostEnded) -> Sequence[Decided]:
-    """Its end before the run's: a dynamic run has all its steps now; any other has nobody to ask any more."""
-    if run.status in RUN_ENDED:
-        return ()
-    if run.ending or (run.plan.definition.dynamic and event.status == "completed"):
-        return _end(run)
-    if event.status == "completed":
-        reason = "the pipeline's script ended before its run did, so that nobody answers its callbacks"
-        return [of_run(run, RunStopRequested(reason=reason, outcome="failed"))]
-    outcome = "stopped" if event.status == "stopped" else "failed"
-    what = "the pipeline's code" if run.plan.definition.dynamic else "the pipeline's script"
-    said = f"{what} {'was stopped' if outcome == 'stopped' else 'failed'}"
-    return [of_run(run, RunStopRequested(reason=f"{said}: {event.reason}" if event.reason else said, outcome=outcome))]

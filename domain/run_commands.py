@@ -2,10 +2,11 @@
 
 from collections import deque
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any, assert_never
 
-from domain.changed import replace
+from msgspec import Struct, field
+from msgspec.structs import replace
+
 from domain.content import Content, Edit, Parameter
 from domain.ids import run_stream, step_task_id, task_stream
 from domain.lifecycle import RUN, RUN_ENDED, STEP_ENDED, after, words
@@ -15,6 +16,7 @@ from domain.refused import Invalid, Refused, Unknown
 from domain.run_events import (
     Decided,
     HookAnswered,
+    OutputEvent,
     RunEdited,
     RunEvent,
     RunPaused,
@@ -27,50 +29,44 @@ from domain.run_events import (
     StepsReopened,
 )
 from domain.run_state import Run, Step
-from domain.task import ArtifactAdded, ModelAdded, TaskCompleted, TaskCreated, TaskEdited
+from domain.task import RemoveArtifacts, removed
+from domain.task_events import ArtifactAdded, ModelAdded, TaskCompleted, TaskCreated, TaskEdited
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StartRun:
+class StartRun(Struct, frozen=True, kw_only=True):
     """`queue` is where its host shall wait for an agent, in the place of the one that is defined."""
 
     queue: str | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PauseRun:
+class PauseRun(Struct, frozen=True, kw_only=True):
     actor: str = ""
     reason: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ResumeRun:
+class ResumeRun(Struct, frozen=True, kw_only=True):
     actor: str = ""
     reason: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StopRun:
+class StopRun(Struct, frozen=True, kw_only=True):
     reason: str = ""
     outcome: str = "stopped"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ApproveStep:
+class ApproveStep(Struct, frozen=True, kw_only=True):
     step: str
     actor: str = ""
     reason: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RejectStep:
+class RejectStep(Struct, frozen=True, kw_only=True):
     step: str
     actor: str = ""
     reason: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RetryStep:
+class RetryStep(Struct, frozen=True, kw_only=True):
     """Run a step again that has failed or was stopped, and those that were skipped because of it."""
 
     step: str
@@ -78,8 +74,7 @@ class RetryStep:
     reason: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CompleteStep:
+class CompleteStep(Struct, frozen=True, kw_only=True):
     """Take a step as completed, with these results, though its task did not run or went wrong."""
 
     step: str
@@ -89,8 +84,7 @@ class CompleteStep:
     artifacts: Sequence[ArtifactAdded] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AnswerHook:
+class AnswerHook(Struct, frozen=True, kw_only=True):
     """The host's word, by the attempt that it is."""
 
     hook_id: str
@@ -103,8 +97,7 @@ class AnswerHook:
     error: str | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AddStep:
+class AddStep(Struct, frozen=True, kw_only=True):
     """The host of a dynamic run calls a component; `step.task` is inline, `content` its SHA-256."""
 
     session: str
@@ -127,6 +120,7 @@ RunCommand = (
     | AnswerHook
     | AddStep
     | RunEdited
+    | RemoveArtifacts
     | ArtifactAdded
     | ModelAdded
 )
@@ -183,11 +177,13 @@ def command(given: RunCommand, run: Run) -> Sequence[Decided]:
             return [] if given in (RunEdited(), RunEdited(edit=Edit())) else [of_run(run, given)]
         case ArtifactAdded() | ModelAdded():
             return [of_run(run, given)]
+        case RemoveArtifacts():
+            return [of_run(run, event) for event in removed(given, run.outputs.artifacts, what)]
         case _:
             assert_never(given)
 
 
-def of_run(run: Run, event: RunEvent | ArtifactAdded | ModelAdded, step: str | None = None) -> Decided:
+def of_run(run: Run, event: RunEvent | OutputEvent, step: str | None = None) -> Decided:
     return Decided(run_stream(run.id), event, step)
 
 

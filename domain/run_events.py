@@ -1,16 +1,16 @@
 """What can happen to a run, beside what happens to the tasks of its steps. Names and fields are a file format."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any
+
+from msgspec import Struct, field
 
 from domain.content import Content, Edit, Overrides
 from domain.pipeline import StepDefinition
-from domain.task import ArtifactAdded, ModelAdded, TaskEvent
+from domain.task_events import ArtifactAdded, ArtifactsRemoved, ModelAdded, TaskEvent
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RunCreated:
+class RunCreated(Struct, frozen=True, kw_only=True, gc=False):
     """All that the run will need is pinned here: `definition` is the SHA-256 of the pinned definition."""
 
     name: str
@@ -32,48 +32,40 @@ class RunCreated:
     parent_step: str | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RunStarted:
+class RunStarted(Struct, frozen=True, kw_only=True, gc=False):
     queue: str | None = None  # where its host waits for an agent, in the place of the one that is defined
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RunPaused:
+class RunPaused(Struct, frozen=True, kw_only=True, gc=False):
     """No step starts until it is resumed; what runs already goes on."""
 
     actor: str = ""
     reason: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RunResumed:
+class RunResumed(Struct, frozen=True, kw_only=True, gc=False):
     actor: str = ""
     reason: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RunStopRequested:
+class RunStopRequested(Struct, frozen=True, kw_only=True, gc=False):
     reason: str = ""
     outcome: str = "stopped"  # or failed, when whoever stops it calls it that
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RunCompleted:
+class RunCompleted(Struct, frozen=True, kw_only=True, gc=False):
     pass
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RunFailed:
+class RunFailed(Struct, frozen=True, kw_only=True, gc=False):
     reason: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RunStopped:
+class RunStopped(Struct, frozen=True, kw_only=True, gc=False):
     reason: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RunEdited:
+class RunEdited(Struct, frozen=True, kw_only=True, gc=False):
     """What people and the run's own host say about it: names, tags, comments, the parameters of its host."""
 
     edit: Edit | None = None
@@ -85,8 +77,7 @@ class RunEdited:
 # Steps
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StepAdded:
+class StepAdded(Struct, frozen=True, kw_only=True, gc=False):
     """The run's code called a component: `call` counts its calls, `fingerprint` says which one it was with what."""
 
     step: StepDefinition
@@ -95,15 +86,13 @@ class StepAdded:
     fingerprint: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StepSkipped:
+class StepSkipped(Struct, frozen=True, kw_only=True, gc=False):
     step: str
     reason: str
     cause: int  # the run version of the event that made it so
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StepFailed:
+class StepFailed(Struct, frozen=True, kw_only=True, gc=False):
     """The step failed before it had a task, or before that could be started."""
 
     step: str
@@ -111,8 +100,7 @@ class StepFailed:
     cause: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StepSettled:
+class StepSettled(Struct, frozen=True, kw_only=True, gc=False):
     """A step whose task has ended, after the retries and callbacks that followed."""
 
     step: str
@@ -120,8 +108,7 @@ class StepSettled:
     reason: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StepRetryScheduled:
+class StepRetryScheduled(Struct, frozen=True, kw_only=True, gc=False):
     """The task failed and runs again in `delay` seconds, the jitter included."""
 
     step: str
@@ -130,8 +117,7 @@ class StepRetryScheduled:
     reason: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StepsReopened:
+class StepsReopened(Struct, frozen=True, kw_only=True, gc=False):
     """Steps that had ended go back to what they were before they began; the run goes on."""
 
     steps: Sequence[str]
@@ -140,29 +126,25 @@ class StepsReopened:
     launch: bool = True  # False: the first one is about to be marked as completed
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ApprovalRequested:
+class ApprovalRequested(Struct, frozen=True, kw_only=True, gc=False):
     step: str
     message: str = ""
     deadline: float | None = None  # seconds from now
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StepApproved:
+class StepApproved(Struct, frozen=True, kw_only=True, gc=False):
     step: str
     actor: str = ""
     reason: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StepRejected:
+class StepRejected(Struct, frozen=True, kw_only=True, gc=False):
     step: str
     actor: str = ""
     reason: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CacheAsked:
+class CacheAsked(Struct, frozen=True, kw_only=True, gc=False):
     """The step may be spared if a task with the same `key` came to a good end; `parts` are what the key is made of."""
 
     step: str
@@ -172,8 +154,7 @@ class CacheAsked:
     look: bool = True  # False: nothing is looked up, the result is kept only
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CacheAnswered:
+class CacheAnswered(Struct, frozen=True, kw_only=True, gc=False):
     """`task_id` is the task whose results are the step's; None: `reason` says why there is none."""
 
     step: str
@@ -185,8 +166,7 @@ class CacheAnswered:
     edit: Edit | None = None  # the parameters that it returned
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AdoptionAsked:
+class AdoptionAsked(Struct, frozen=True, kw_only=True, gc=False):
     """The step runs the task `task_id` itself, not a clone of it."""
 
     step: str
@@ -194,16 +174,14 @@ class AdoptionAsked:
     overrides: Overrides | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AdoptionRefused:
+class AdoptionRefused(Struct, frozen=True, kw_only=True, gc=False):
     """That task cannot be run any more: a clone is."""
 
     step: str
     reason: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ChildRunLaunched:
+class ChildRunLaunched(Struct, frozen=True, kw_only=True, gc=False):
     """The step is a pipeline: its run is made in the same append."""
 
     step: str
@@ -214,15 +192,13 @@ class ChildRunLaunched:
     queue: str | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ChildStopRequested:
+class ChildStopRequested(Struct, frozen=True, kw_only=True, gc=False):
     step: str
     run_id: str
     reason: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ChildRunEnded:
+class ChildRunEnded(Struct, frozen=True, kw_only=True, gc=False):
     step: str
     run_id: str
     status: str
@@ -231,8 +207,7 @@ class ChildRunEnded:
     models: Sequence[ModelAdded] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DeadlinePassed:
+class DeadlinePassed(Struct, frozen=True, kw_only=True, gc=False):
     """Time alone brought something about. `kind`: time_limit, run_time_limit, retry, approval or hook."""
 
     kind: str
@@ -243,13 +218,11 @@ class DeadlinePassed:
 # The host: the process that runs the pipeline's own Python, as an attempt on the run
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HostEnqueued:
+class HostEnqueued(Struct, frozen=True, kw_only=True, gc=False):
     queue: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HostStarted:
+class HostStarted(Struct, frozen=True, kw_only=True, gc=False):
     """`agent_id` is empty when the caller's own process is the host."""
 
     attempt: int
@@ -258,14 +231,12 @@ class HostStarted:
     host: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HostLost:
+class HostLost(Struct, frozen=True, kw_only=True, gc=False):
     attempt: int
     reason: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HostEnded:
+class HostEnded(Struct, frozen=True, kw_only=True, gc=False):
     attempt: int
     status: str
     reason: str = ""
@@ -273,8 +244,7 @@ class HostEnded:
     began_at: int | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HookRequested:
+class HookRequested(Struct, frozen=True, kw_only=True, gc=False):
     """The host is asked. `kind`: pre, factory, created, retry, post or status."""
 
     id: str
@@ -287,8 +257,7 @@ class HookRequested:
     retries: int = 0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HookAnswered:
+class HookAnswered(Struct, frozen=True, kw_only=True, gc=False):
     """`verdict` False skips (pre, created) or lets it fail (retry); `error` is the traceback of what was raised."""
 
     id: str
@@ -336,11 +305,10 @@ RunEvent = (
     | HookAnswered
 )
 # A run's own outputs are said by the same events as a task's, on the run's stream.
-OutputEvent = ArtifactAdded | ModelAdded
+OutputEvent = ArtifactAdded | ArtifactsRemoved | ModelAdded
 
 
-@dataclass(frozen=True, slots=True)
-class Fact:
+class Fact(Struct, frozen=True, gc=False):
     """An event of the run or of one of its tasks, with what its row in the log says beside it."""
 
     stream: str
@@ -350,8 +318,7 @@ class Fact:
     step: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Decided:
+class Decided(Struct, frozen=True, gc=False):
     """An event to be appended to `stream`, about `step`."""
 
     stream: str

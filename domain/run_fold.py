@@ -6,8 +6,8 @@ The cost of one event does not depend on the size of the run: readiness is a cou
 from collections.abc import Iterable
 
 from immutables import Map
+from msgspec.structs import replace
 
-from domain.changed import replace
 from domain.ids import step_task_id
 from domain.lifecycle import RUN_ENDED, STEP_ENDED
 from domain.run_events import (
@@ -45,10 +45,9 @@ from domain.run_steps import (
     with_step,
     without,
 )
-from domain.task import (
-    Artifact,
+from domain.task_events import (
     ArtifactAdded,
-    Attempt,
+    ArtifactsRemoved,
     ModelAdded,
     TaskAdopted,
     TaskCompleted,
@@ -62,8 +61,9 @@ from domain.task import (
     TaskStarted,
     TaskStopped,
     TaskStopRequested,
-    added_model,
 )
+from domain.task_fold import added_model, artifacts_left
+from domain.task_state import Artifact, Attempt
 
 
 def fold(facts: Iterable[Fact], run: Run) -> Run:
@@ -86,9 +86,7 @@ def _evolve_run(run: Run, fact: Fact) -> Run:
         case RunCreated():
             return _created(run, event, at)
         case RunStarted():
-            limit = run.plan.definition.time_limit
-            timers = run.timers if limit is None else run.timers.set(("run_time_limit", ""), at + int(limit * SECOND))
-            return replace(run, status="running", started_at=at, timers=timers)
+            return replace(run, status="running", started_at=at, timers=_limited(run, at))
         case RunPaused():
             return replace(run, status="paused", reason=event.reason or "paused")
         case RunResumed():
@@ -104,7 +102,7 @@ def _evolve_run(run: Run, fact: Fact) -> Run:
         case RunEdited():
             return _edited(run, event)
         case StepsReopened():
-            return _reopened(run, event)
+            return _reopened(run, event, at)
         case DeadlinePassed():
             why = run.too_long
             timers = without(run.timers, ("run_time_limit", ""))
@@ -114,6 +112,9 @@ def _evolve_run(run: Run, fact: Fact) -> Run:
         case ArtifactAdded():
             artifacts = {**run.outputs.artifacts, event.name: Artifact(record=event, timestamp=at)}
             return replace(run, outputs=replace(run.outputs, artifacts=artifacts))
+        case ArtifactsRemoved():
+            left = artifacts_left(run.outputs.artifacts, event)
+            return replace(run, outputs=replace(run.outputs, artifacts=left))
         case ModelAdded():
             return replace(run, outputs=replace(run.outputs, models=added_model(run.outputs.models, event)))
         case _:
@@ -202,7 +203,13 @@ def _attempt_ended(
     return (*attempts[:-1], last)
 
 
-def _reopened(run: Run, event: StepsReopened) -> Run:
+def _limited(run: Run, at: int) -> Map[tuple[str, str], int]:
+    """The run's timers with its own time limit, which begins at `at` unless it goes on already."""
+    limit, key = run.plan.definition.time_limit, ("run_time_limit", "")
+    return run.timers if limit is None or key in run.timers else run.timers.set(key, at + int(limit * SECOND))
+
+
+def _reopened(run: Run, event: StepsReopened, at: int) -> Run:
     names = event.steps
     counts = dict(run.counts)
     steps = run.steps
@@ -220,7 +227,7 @@ def _reopened(run: Run, event: StepsReopened) -> Run:
     if run.status in RUN_ENDED:
         run = replace(run, status="running", reason="", ended_at=None)
     run = replace(run, steps=steps, counts=counts, open=run.open + len(names), ending=None, aborted_by=None, failure="")
-    run = replace(run, blocked=_blocked(run))
+    run = replace(run, blocked=_blocked(run), timers=_limited(run, at))
     for name in run.plan.names:  # in the order of definition: that of the map is another one in each process
         step = run.step(name)
         if failure := failure_of(run, name, step.status, step.reason):
@@ -299,6 +306,8 @@ def _evolve_step(run: Run, name: str, fact: Fact) -> Run:
         case ArtifactAdded():
             added = {**step.artifacts, event.name: Artifact(record=event, timestamp=at)}
             return with_step(run, name, replace(step, artifacts=added))
+        case ArtifactsRemoved():
+            return with_step(run, name, replace(step, artifacts=artifacts_left(step.artifacts, event)))
         case ModelAdded():
             return with_step(run, name, replace(step, models=added_model(step.models, event)))
         case TaskEdited():

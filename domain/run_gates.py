@@ -1,6 +1,7 @@
 """The fold of what holds a step before its task starts and after it has ended."""
 
-from domain.changed import replace
+from msgspec.structs import replace
+
 from domain.lifecycle import RUN_ENDED
 from domain.run_events import (
     AdoptionAsked,
@@ -22,7 +23,7 @@ from domain.run_events import (
 )
 from domain.run_state import ADOPTION, APPROVAL, CACHE, CREATED, FACTORY, PRE, SECOND, Hook, Run, Step
 from domain.run_steps import ended, held, hook_timer, passed, task_ended, timer, with_step, without
-from domain.task import Artifact
+from domain.task_state import Artifact
 
 
 def evolve_gates(run: Run, name: str, step: Step, fact: Fact) -> Run:

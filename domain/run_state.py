@@ -4,16 +4,17 @@ The steps live in a persistent map, so that an uncommitted decision is dropped b
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any
 
 from immutables import Map
+from msgspec import Struct, field
 
 from domain.content import Edit, Overrides
 from domain.lifecycle import STEP_STATES
 from domain.pipeline import Plan
 from domain.run_events import CacheAnswered, CacheAsked, HookRequested
-from domain.task import Artifact, Attempt, ModelAdded
+from domain.task_events import ModelAdded
+from domain.task_state import Artifact, Attempt
 
 # What a step may pass on its way to its task, in this order.
 APPROVAL, PRE, FACTORY, CACHE, ADOPTION, CREATED = "approval", "pre", "factory", "cache", "adoption", "created"
@@ -21,8 +22,7 @@ APPROVAL, PRE, FACTORY, CACHE, ADOPTION, CREATED = "approval", "pre", "factory",
 SECOND = 1_000_000  # microseconds
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Gates:
+class Gates(Struct, frozen=True, kw_only=True, gc=False):
     """What only few steps have: what holds them before their task starts and after it has ended."""
 
     passed: frozenset[str] = frozenset()
@@ -43,8 +43,7 @@ class Gates:
     told_at: int = 0
 
 
-@dataclass(frozen=True, kw_only=True)
-class Step:
+class Step(Struct, frozen=True, kw_only=True, gc=False):
     status: str = "pending"
     reason: str = ""
     task_id: str | None = None
@@ -63,16 +62,14 @@ class Step:
     gates: Gates = Gates()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Hook:
+class Hook(Struct, frozen=True, kw_only=True, gc=False):
     """A question to the host that has no answer yet."""
 
     asked: HookRequested
     at: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Host:
+class Host(Struct, frozen=True, kw_only=True, gc=False):
     status: str = ""  # "" before it is asked for; queued, running, lost, ended
     queue: str = ""
     attempts: tuple[Attempt, ...] = ()
@@ -85,8 +82,7 @@ class Host:
         return self.status == "running" and self.attempt == attempt and self.attempts[-1].session == session
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Outputs:
+class Outputs(Struct, frozen=True, kw_only=True, gc=False):
     """What the run itself puts out, being a task too."""
 
     edits: tuple[Edit, ...] = ()
@@ -100,8 +96,7 @@ NO_GATES = PENDING.gates
 NO_COUNTS: Mapping[str, int] = dict.fromkeys(STEP_STATES, 0)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Run:
+class Run(Struct, frozen=True, kw_only=True, gc=False):
     id: str
     plan: Plan
     version: int = 0  # the run version

@@ -3,8 +3,8 @@
 from typing import Any
 
 from immutables import Map
+from msgspec.structs import replace
 
-from domain.changed import replace
 from domain.lifecycle import STEP_ENDED
 from domain.pipeline import STRICT
 from domain.run_state import NO_GATES, SECOND, Run, Step
@@ -35,7 +35,7 @@ def with_step(run: Run, name: str, step: Step) -> Run:
     counts = run.counts
     if old != step.status:
         counts = {**counts, old: counts[old] - 1, step.status: counts[step.status] + 1}
-        if "status" in run.plan.hooks(name):
+        if run.plan.tells(name):
             step = _told(step, run.version)
     return replace(run, steps=run.steps.set(name, step), counts=counts)
 

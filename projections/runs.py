@@ -1,11 +1,11 @@
 """The list of runs, and their steps: one row each, as domain.run_state folds them."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from functools import partial
 from typing import Any, get_args
 
 import msgspec
+from msgspec.structs import replace
 from sqlalchemy import Table
 
 from domain.ids import step_task_id

@@ -1,8 +1,7 @@
 """An agent: one session at a time; what is said about an older session changes nothing for the newer one."""
 
-from dataclasses import replace
-
 import pytest
+from msgspec.structs import replace
 
 from domain.agent import Agent, AgentEvent, AgentLeft, AgentLost, AgentRegistered, evolve, register
 from domain.refused import Invalid

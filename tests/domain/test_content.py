@@ -82,7 +82,7 @@ BASE = Content(
 def test_an_edit_changes_what_it_names(edit, field, then):
     after = edited(BASE, edit)
     assert getattr(after, field) == then
-    untouched = {name for name in BASE.__dataclass_fields__ if name != field}
+    untouched = {name for name in BASE.__struct_fields__ if name != field}
     assert all(getattr(after, name) == getattr(BASE, name) for name in untouched)
 
 
@@ -190,8 +190,8 @@ FIELDS = [
     "output_destination",
     "tags",
     "system_tags",
-    *(f"script.{name}" for name in Script.__dataclass_fields__),
-    *(f"container.{name}" for name in Container.__dataclass_fields__),
+    *(f"script.{name}" for name in Script.__struct_fields__),
+    *(f"container.{name}" for name in Container.__struct_fields__),
     "script.requirements.pip",
 ]
 

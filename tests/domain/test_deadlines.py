@@ -4,6 +4,7 @@ import pytest
 
 from domain import deadlines
 from domain.pipeline import Approval, HostDefinition, Retry
+from domain.run import RetryStep
 from domain.run_events import DeadlinePassed
 from domain.task import TaskStopRequested
 from tests.domain.play import APART, CHAIN, SECOND, Play, letters, pipeline, step
@@ -120,6 +121,29 @@ def test_the_time_of_a_draft_begins_when_it_is_started():
     assert play.run.status == "running"
     play.passes(101)
     assert play.run.status == "failed"
+
+
+@pytest.mark.parametrize("late", [0, 101], ids=["it had failed", "it had taken too long"])
+def test_a_run_that_is_reopened_gets_its_time_anew(late):
+    """Once it had no limit any more."""
+    play = Play(pipeline({"a": []}, time_limit=100)).play("a begins")
+    play.passes(late)
+    play.fail("a")
+    assert (play.run.status, dict(play.run.timers)) == ("failed", {})
+    play.passes(1000)
+    play.command(RetryStep(step="a"))
+    play.passes(90)
+    assert play.run.status == "running"
+    play.passes(11)
+    assert play.run.reason == "it ran longer than its time limit of 100 s"
+
+
+def test_who_reopens_a_step_of_a_run_that_goes_on_gives_it_no_more_time():
+    play = Play(pipeline({"a": [], "b": []}, time_limit=100)).play("a fails")
+    play.passes(60)
+    play.command(RetryStep(step="a"))
+    play.passes(41)
+    assert play.run.reason == "it ran longer than its time limit of 100 s"
 
 
 def test_a_run_that_has_ended_has_no_deadlines():

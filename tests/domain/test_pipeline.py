@@ -1,12 +1,12 @@
 """A pipeline: what is checked before anything runs, versions, and the plan that a run follows."""
 
 import re
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
+from msgspec.structs import replace
 
 from domain.content import Content
 from domain.pipeline import (

@@ -1,13 +1,13 @@
 """A run: which steps start and which never will, whatever the ends of their parents; and the reasons it gives."""
 
-from dataclasses import replace
-
 import pytest
+from msgspec.structs import replace
 
 from domain.content import Content
+from domain.refused import Refused
 from domain.run import Fact, evolve
 from domain.run_events import RunCompleted, RunFailed, RunStarted, RunStopped
-from domain.task import TaskCompleted, TaskCreated, TaskEnqueued
+from domain.task import ArtifactAdded, RemoveArtifacts, TaskCompleted, TaskCreated, TaskEnqueued
 from tests.domain.play import APART, CHAIN, DIAMOND, FAN_OUT, JOIN, RUN_ID, Play, letters, pipeline, step
 
 
@@ -254,6 +254,26 @@ def test_what_comes_after_the_end_of_a_step_changes_its_status_no_more():
     assert play.step("a").status == "completed"
     assert play.step("a").artifacts["late"].record.name == "late"
     assert len(play.log) == before + 1, "nothing follows from it"
+
+
+def test_an_artifact_that_was_removed_from_a_step_can_be_referred_to_no_more():
+    reads = {"General/x": "${a.artifacts.data.url}"}
+    play = Play(pipeline([step("a"), step("b", "a", parameter_override=reads)]))
+    play.artifact("a")
+    play.task("a", RemoveArtifacts(names=["data"]))
+    play.play("a completes")
+    assert play.statuses == {"a": "completed", "b": "failed"}
+    assert "step 'a' has no artifact 'data'" in play.reasons["b"]
+
+
+def test_a_run_loses_those_of_its_own_artifacts_that_are_removed_and_refuses_what_it_has_not():
+    play = Play(pipeline(CHAIN))
+    for name in ("x", "y"):
+        play.command(ArtifactAdded(name=name, url="u"))
+    play.command(RemoveArtifacts(names=["x"]))
+    assert list(play.run.outputs.artifacts) == ["y"]
+    with pytest.raises(Refused, match="Cannot remove artifact 'x' of run"):
+        play.command(RemoveArtifacts(names=["x"]))
 
 
 def test_the_first_end_of_a_step_counts_in_whatever_history():

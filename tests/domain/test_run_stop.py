@@ -109,11 +109,11 @@ RUNNING = Play(pipeline(CHAIN)).run
     ],
 )
 def test_a_command_in_every_state(status, given, then):
-    fields: Any = {name: getattr(RUNNING, name) for name in Run.__dataclass_fields__} | {"status": status}
+    fields: Any = {name: getattr(RUNNING, name) for name in Run.__struct_fields__} | {"status": status}
     assert [decided.event for decided in command(given, Run(**fields))] == then
 
 
 def test_a_paused_run_is_not_started():
-    fields: Any = {name: getattr(RUNNING, name) for name in Run.__dataclass_fields__} | {"status": "paused"}
+    fields: Any = {name: getattr(RUNNING, name) for name in Run.__struct_fields__} | {"status": "paused"}
     with pytest.raises(Refused, match="Cannot start run 'iris #1' that is paused: it must be created or queued"):
         command(StartRun(), Run(**fields))

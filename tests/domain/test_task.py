@@ -13,12 +13,14 @@ from domain.refused import Invalid, Refused
 from domain.task import (
     ENDS,
     ArtifactAdded,
+    ArtifactsRemoved,
     DequeueTask,
     EndTask,
     EnqueueTask,
     LoseTask,
     ModelAdded,
     PublishTask,
+    RemoveArtifacts,
     ResetTask,
     StartTask,
     StopTask,
@@ -220,6 +222,15 @@ EVERY_STATUS: list[tuple[str, Any, Mapping[str, Sequence[TaskEvent] | str]]] = [
         },
     ),
     (
+        "remove no artifact",
+        RemoveArtifacts(names=[]),
+        {
+            "created queued in_progress stopped failed completed": [],
+            "published": "Cannot remove artifacts of task 'train': it is {is}.",
+            "absent": "Cannot remove artifacts",
+        },
+    ),
+    (
         "add a model",
         ModelAdded(id="m1", kind="output", name="m"),
         {
@@ -340,6 +351,18 @@ def test_a_repeat_decides_nothing(given, when):
             id="its artifact while the next attempt runs",
         ),
         pytest.param(
+            [ENQUEUED, STARTED, ArtifactAdded(name="data", url="u", attempt=1), LOST],
+            RemoveArtifacts(names=["data"], attempt=1),
+            "Attempt 1 of task 'train' is over",
+            id="the removal by a lost attempt",
+        ),
+        pytest.param(
+            [ArtifactAdded(name="data", url="u")],
+            RemoveArtifacts(names=["data", "model"]),
+            "Cannot remove artifact 'model' of task 'train': it has none of that name",
+            id="the removal of what is not there",
+        ),
+        pytest.param(
             [ENQUEUED, STARTED, FAILED],
             TaskEdited(edit=Edit(comment="late"), attempt=1),
             "Attempt 1 of task 'train' is over",
@@ -448,6 +471,7 @@ EVENTS = st.one_of(
     st.just(TaskReset()),
     st.just(TaskPublished()),
     st.builds(ArtifactAdded, name=TEXT, url=TEXT),
+    st.builds(ArtifactsRemoved, names=st.lists(TEXT)),
     st.builds(ModelAdded, id=TEXT, kind=st.sampled_from(["input", "output"]), name=TEXT),
 )
 COMMANDS = st.one_of(
@@ -460,6 +484,7 @@ COMMANDS = st.one_of(
     st.just(ResetTask()),
     st.just(PublishTask()),
     st.builds(ArtifactAdded, name=TEXT, url=TEXT, attempt=ATTEMPT),
+    st.builds(RemoveArtifacts, names=st.lists(TEXT, max_size=1), attempt=ATTEMPT),
 )
 
 

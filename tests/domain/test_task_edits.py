@@ -5,7 +5,7 @@ import pytest
 from domain.content import Configuration, Container, Edit, Parameter, Script
 from domain.lifecycle import TASK_STATES
 from domain.refused import Refused
-from domain.task import ArtifactAdded, ModelAdded, TaskEdited, TaskReset, decide
+from domain.task import ArtifactAdded, ArtifactsRemoved, ModelAdded, RemoveArtifacts, TaskEdited, TaskReset, decide
 from tests.domain.histories import COMPLETED, CREATED, HISTORY, fold
 
 DEEP = {
@@ -79,6 +79,21 @@ def test_an_artifact_replaces_the_one_of_its_name():
     first, second = ArtifactAdded(name="data", url="u1"), ArtifactAdded(name="data", url="u2", attempt=1)
     task = fold([*HISTORY["in_progress"], first, second])
     assert {name: (a.record, a.timestamp) for name, a in task.artifacts.items()} == {"data": (second, 5_000_000)}
+
+
+def test_artifacts_are_removed_by_name_and_the_others_stay():
+    made = [ArtifactAdded(name=name, url=name) for name in ("a", "b", "c")]
+    task = fold([*HISTORY["in_progress"], *made])
+    decided = decide(RemoveArtifacts(names=["c", "a", "c"], attempt=1), task)
+    assert decided == [ArtifactsRemoved(names=("c", "a"), attempt=1)]
+    assert list(fold([*HISTORY["in_progress"], *made, *decided]).artifacts) == ["b"]
+
+
+def test_only_what_a_completed_task_loses_makes_its_results_incomplete():
+    data, gone = ArtifactAdded(name="data", url="u"), ArtifactsRemoved(names=["data"])
+    assert not fold([*HISTORY["in_progress"], data, gone, COMPLETED]).incomplete
+    assert fold([*HISTORY["completed"], data, gone]).incomplete
+    assert not fold([*HISTORY["completed"], data, gone, TaskReset()]).incomplete
 
 
 @pytest.mark.parametrize("status", ["in_progress", "completed"])
