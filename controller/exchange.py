@@ -18,7 +18,9 @@ from domain.refused import Invalid, Refused, Unknown
 from domain.run import Run
 from domain.run_events import HostEnded, HostLost, HostStarted
 from domain.task import Task
-from eventstore.store import Append, Delete
+from eventstore import points
+from eventstore.measures import Histogram
+from eventstore.store import Append, Delete, StoreUnavailable
 
 T = TypeVar("T")
 
@@ -87,6 +89,7 @@ class Exchange:
 
     def __init__(self, controller: Controller) -> None:
         self._controller = controller
+        self.claims = Histogram()  # seconds from a task's entry into its queue to its start
 
     def register(self, asked: agents.AgentRegistered) -> Answer:
         """Begin a session; what an older session of the same agent still held is lost at once."""
@@ -119,6 +122,7 @@ class Exchange:
             answer = Exchanged()
             for report in reports:
                 answer.receipts.append(_take_report(unit, session, report))
+                points.reach("report.taken")
             named = {one.task_id for one in held} | {one.task_id for one in reports}
             known = unit.state.held.get(session, {})
             lost_on_the_way = [Held(task_id, attempt) for task_id, attempt in known.items() if task_id not in named]
@@ -131,7 +135,9 @@ class Exchange:
             answer.position = unit.append.head
             return answer
 
-        return self._run(agent_id, job)
+        answer = self._run(agent_id, job)
+        points.reach("exchange.answered")
+        return answer
 
     def heartbeat(self, agent_id: str, session: str, held: Sequence[Held]) -> list[Stop]:
         """Renew the leases; answer what is to stop. Raises Superseded, Unknown."""
@@ -178,7 +184,7 @@ class Exchange:
                     )
                 holder, stream = task.attempts[-1].agent_id, task_stream(task_id)
                 stop = Stop(task_id, attempt, task.stop_reason, False) if task.stop_requested else None
-            unit.renew([lease_row(stream, attempt, holder, session, lease, unit.append.now)])
+            unit.renew([lease_row(stream, attempt, holder, session, lease, unit.append.clock)])
             return stop
 
         return self._run("", job)
@@ -199,11 +205,15 @@ class Exchange:
             controller.state.open(append)
             return controller.at_work(append, By(actor=f"agent:{agent_id}" if agent_id else "task"), job)
 
-        return controller.store.append(once).result()
+        try:
+            return controller.store.append(once).result()
+        except StoreUnavailable:
+            controller.unheard.set()
+            raise
 
     def _renew(self, unit: Unit, agent: Agent, held: Sequence[Held]) -> None:
         """Put the leases of the agent and of what it names anew: a lease is only judged by what was last said of it."""
-        lease, now = self._controller.lease, unit.append.now
+        lease, now = self._controller.lease, unit.append.clock
         rows = [lease_row(f"agent-{agent.id}", 0, agent.id, agent.session, lease, now)]
         known = unit.state.held.get(agent.session, {})
         for one in held:
@@ -212,6 +222,7 @@ class Exchange:
         unit.renew(rows)
 
     def _start(self, unit: Unit, agent: Agent, task_id: str) -> Claim:
+        points.reach("claim.chosen")
         lease = self._controller.lease
         if task_id in unit.state.hosts:
             attempt = unit.run(task_id).host.attempt + 1
@@ -219,8 +230,11 @@ class Exchange:
             unit.run_event(task_id, started, lease=lease)
         else:
             command = tasks.StartTask(agent_id=agent.id, session=agent.session, host=agent.host)
-            for event in tasks.decide(command, unit.task(task_id)):
+            task, now = unit.task(task_id), unit.append.now
+            for event in tasks.decide(command, task):
                 unit.task_event(task_id, event, lease=lease)
+            self.claims.add((now - (task.queued_at or now)) / 1_000_000)
+        points.reach("claim.taken")
         return self._claim(unit, task_id)
 
     def _claim(self, unit: Unit, task_id: str) -> Claim:

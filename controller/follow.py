@@ -37,6 +37,23 @@ if TYPE_CHECKING:
     from controller.unit import Unit
 
 
+# The events that ask for something outside of their run, and those whose result is kept for others.
+ASKING = frozenset[type](
+    {
+        CacheAsked,
+        AdoptionAsked,
+        ChildRunLaunched,
+        ChildStopRequested,
+        RunPaused,
+        RunResumed,
+        RunCompleted,
+        RunFailed,
+        RunStopped,
+        TaskCompleted,
+    }
+)
+
+
 def follow(unit: "Unit", run_id: str, fact: Fact) -> None:
     """Carry out what `fact` of the run asks for. What comes of it are causes of their own, in the same append."""
     event = fact.event
@@ -88,7 +105,7 @@ def _still_good(unit: "Unit", task_id: str) -> Task | None:
         task = unit.task(task_id)
     except Unknown:
         return None
-    return task if task.status in ("completed", "published") else None
+    return task if task.status in ("completed", "published") and not task.incomplete else None
 
 
 def _hit(unit: "Unit", asked: CacheAsked, task: Task) -> CacheAnswered:

@@ -2,16 +2,22 @@
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import TypeVar
 
 import structlog
 
 from controller.exchange import lose_attempt, lose_session
 from controller.handle import By, Controller
+from controller.renewals import spare
 from controller.unit import Unit
+from controller.watch import Watch
 from domain import agent as agents
 from domain import deadlines
-from eventstore.store import Append, Delete, Row
+from eventstore import points
+from eventstore.store import Append, Delete, Row, StoreUnavailable
+
+T = TypeVar("T")
 
 log = structlog.get_logger()
 BY = By(actor="controller")
@@ -21,17 +27,17 @@ class Loop:
     """Judges leases and fires deadlines once a second, in a thread of its own.
 
     Only a server that has been up, unpaused and reachable for a whole lease may judge one: before that, the silence may
-    have been its own. A start, a pause of this loop, a step of the database's clock and an outage begin the wait anew.
+    have been its own. What begins this wait anew stands in `watch`; so does each sign of life that could not be kept.
     """
 
     def __init__(
         self, controller: Controller, *, tick: float = 1.0, monotonic: Callable[[], float] = time.monotonic
     ) -> None:
-        self._controller, self._tick, self._monotonic = controller, tick, monotonic
+        self._controller, self._tick = controller, tick
+        self._watch = Watch(tick, monotonic)
+        self.expired = 0  # leases that it has found to have run out
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._go, name="loop", daemon=True)
-        self._well_since = self._last = monotonic()
-        self._offset: float | None = None  # the database's clock minus ours, in seconds
 
     def start(self) -> None:
         self._thread.start()
@@ -45,67 +51,88 @@ class Loop:
         while not self._stop.wait(self._tick):
             try:
                 self.once()
+            except StoreUnavailable as error:
+                log.warning("the loop waits for the database", error=str(error))
             except Exception:
                 log.exception("the loop could not do its round and tries again")
 
     def once(self) -> int:
         """One round; how many leases were found to have run out."""
-        self._look_at_the_clock()
         try:
-            self._controller.store.append(self._fire).result()
-            return self._controller.store.append(self._judge).result()
+            self._to_all(self._due, _fire)
+            asked = self._watch.look()
+            found = self._to_all(lambda append: self._overdue(append, asked), _run_out)
         except Exception:
-            self._well_since = self._monotonic()
-            self._offset = None
+            self._watch.begin_anew()
             raise
+        self.expired += found
+        return found
 
-    def _look_at_the_clock(self) -> float:
-        """Now. Where too much time has passed since the last look, nobody could have reached this server meanwhile."""
-        now = self._monotonic()
-        if now - self._last > self._tick + self._controller.lease / 2:
-            self._well_since = now
-        self._last = now
-        return now
+    def _to_all(self, find: Callable[[Append], Mapping[str, T]], do: Callable[[Unit, T], None]) -> int:
+        """Do it to all that `find` names under the lock, in one append; to how many."""
+        seen: list[str] = []
 
-    def _fire(self, append: Append) -> None:
-        """Record the deadlines that have passed, and what follows. A deadline waits for nobody: late is on time."""
-        state = self._controller.state
-        state.open(append)
-        due = [run_id for run_id, due_at in state.timers.items() if due_at <= append.now]
-        if due:
-            self._controller.at_work(append, BY, lambda unit: [_fire(unit, run_id) for run_id in due])
+        def work(append: Append, only: str | None = None) -> int:
+            self._controller.state.open(append)
+            found = find(append)
+            seen[:] = found
+            wanted = [one for name, one in found.items() if only in (None, name)]
+            if wanted:
+                self._controller.at_work(append, BY, lambda unit: [do(unit, one) for one in wanted])
+            return len(wanted)
 
-    def _judge(self, append: Append) -> int:
-        well_for = self._well_for(append.now)
-        overdue = [
-            row
-            for row in append.select("lease")
-            if int(row["expires_at"] or 0) < append.now and float(row["seconds"] or 0) <= well_for
-        ]
-        if not overdue:
+        store = self._controller.store
+        try:
+            return store.append(work).result()
+        except StoreUnavailable:
+            raise
+        except Exception:
+            if not seen:
+                raise
+            # One of them that cannot be read must not keep the others from it.
+            return sum(self._to_one(lambda append, name=name: work(append, name), name) for name in list(seen))
+
+    def _to_one(self, work: Callable[[Append], int], name: str) -> int:
+        try:
+            return self._controller.store.append(work).result()
+        except StoreUnavailable:
+            raise
+        except Exception:
+            log.exception("the loop cannot do what is due, and tries again", of=name)
             return 0
-        state = self._controller.state
-        state.open(append)
-        overdue = [row for row in overdue if row["stream"] not in state.renewed]
-        return self._controller.at_work(append, BY, lambda unit: sum(_run_out(unit, row) for row in overdue))
 
-    def _well_for(self, database_now: int) -> float:
-        """For how many seconds this server could have been reached, by its own clock."""
-        now = self._look_at_the_clock()  # again: the database may have kept us waiting, and everybody else behind us
-        offset = database_now / 1e6 - now
-        if self._offset is not None and abs(offset - self._offset) > 1.0:
-            self._well_since = now  # the database's clock was set: what it says about leases means nothing
-        self._offset = offset
-        return now - self._well_since
+    def _due(self, append: Append) -> Mapping[str, str]:
+        """The runs a deadline of which has passed. It waits for nobody: late is on time."""
+        timers = self._controller.state.timers
+        return {run_id: run_id for run_id, due_at in timers.items() if due_at <= append.now}
+
+    def _overdue(self, append: Append, asked: float) -> Mapping[str, Row]:
+        """The leases that have run out, by stream."""
+        if self._controller.unheard.is_set():
+            self._controller.unheard.clear()
+            self._watch.begin_anew()
+        # Here, in the batch: the database may have kept us waiting, and everybody else behind us.
+        self._watch.compare(asked, append.clock)
+        renewed = self._controller.state.renewed
+        rows = {str(row["stream"]): row for row in append.select("lease") if self._has_run_out(row, append.clock)}
+        return {stream: row for stream, row in rows.items() if stream not in renewed}
+
+    def _has_run_out(self, row: Row, clock: int) -> bool:
+        lease, left = float(row["seconds"] or 0), int(row["expires_at"] or 0) - clock
+        # More left than it is long: the clock was set back since, and whoever is alive has renewed it since.
+        silent = left <= -spare(lease) * 1e6 or left > lease * 1e6
+        return silent and self._watch.may_judge(lease)
 
 
 def _fire(unit: Unit, run_id: str) -> None:
     # What follows from one may take others away: each time the run is asked anew.
     while passed := deadlines.passed(unit.run(run_id), unit.append.now):
+        points.reach("deadline.passed")
         unit.run_event(run_id, passed[0])
 
 
-def _run_out(unit: Unit, row: Row) -> int:
+def _run_out(unit: Unit, row: Row) -> None:
+    points.reach("lease.judged")
     stream, session = str(row["stream"]), str(row["session"])
     kind, _, key = stream.partition("-")
     silent = f"was not heard of for {float(row['seconds'] or 0):g} s"
@@ -116,8 +143,7 @@ def _run_out(unit: Unit, row: Row) -> int:
             unit.agent_event(agent, agents.AgentLost(session=session, reason=reason))
             lose_session(unit, session, reason)  # the session is over, so nobody could report what it holds
         unit.append.add([], [Delete("lease", {"stream": stream})])
-        return 1
+        return
     agent = unit.state.agents.get(str(row["agent_id"]))
     who = f"agent {agent.name}" if agent is not None else "the process that ran it"
     lose_attempt(unit, key, int(row["attempt"] or 0), f"{who} {silent}")
-    return 1

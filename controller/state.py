@@ -4,12 +4,13 @@ Touched only on an open append, under the shard's lock. One look at the shard's 
 another process wrote in between, it reads on. When a batch fails it is thrown away whole and read again.
 """
 
-from collections import OrderedDict
 from collections.abc import Callable, Iterator
-from typing import Generic, TypeVar
+from itertools import islice
+from typing import TypeVar
 
 from controller.formats import content_from, definition_from, event_of, fact_of
 from controller.ready import Item, Ready
+from controller.renewals import Renewals
 from controller.signals import Signals
 from domain import agent as agents
 from domain import pipeline as pipelines
@@ -29,29 +30,22 @@ T = TypeVar("T")
 MOST_EVENTS_TO_READ_ON = 20_000
 
 
-class Recent(Generic[T]):
-    """The values used last. Trimmed to `most` between batches only: what is not committed yet cannot be read again."""
+class Recent(dict[str, T]):
+    """The values put last. Trimmed to `most` between batches only: what is not committed yet cannot be read again."""
 
     def __init__(self, most: int) -> None:
-        self._most, self._values = most, OrderedDict[str, T]()
-
-    def get(self, key: str) -> T | None:
-        value = self._values.get(key)
-        if value is not None:
-            self._values.move_to_end(key)
-        return value
+        super().__init__()
+        self._most = most
 
     def put(self, key: str, value: T) -> T:
-        self._values[key] = value
-        self._values.move_to_end(key)
+        self.pop(key, None)  # so that it stands behind the others, which are older
+        self[key] = value
         return value
 
     def trim(self) -> None:
-        while len(self._values) > self._most:
-            self._values.popitem(last=False)
-
-    def __contains__(self, key: str) -> bool:
-        return key in self._values
+        if len(self) > self._most:
+            for key in list(islice(self, len(self) - self._most)):
+                del self[key]
 
 
 class State:
@@ -74,8 +68,10 @@ class State:
         self.agents: dict[str, Agent] = {}
         self.ready = Ready()
         self.held: dict[str, dict[str, int]] = {}  # {session: {task id: attempt}}; a host under its run's id
+        self._holders: dict[str, str] = {}  # {task id: session}
         self.hosts: set[str] = set()  # runs whose host is queued or held
         self.timers: dict[str, int] = {}  # {run id: when it has to be looked at, in microseconds UTC}
+        self.renewals = Renewals()
         self.renewed: set[str] = set()  # whose leases this batch has put: `select` sees committed rows only
 
     def open(self, append: Append) -> None:
@@ -138,7 +134,7 @@ class State:
         for row in append.select("lease"):
             kind, _, key = str(row["stream"]).partition("-")
             if kind in ("task", "run"):
-                self.held.setdefault(str(row["session"]), {})[key] = int(row["attempt"] or 0)
+                self._hold(key, str(row["session"]), int(row["attempt"] or 0))
             if kind == "run":
                 self.hosts.add(key)
         for row in append.select("timer"):
@@ -173,8 +169,8 @@ class State:
         kind, _, key = row.stream.partition("-")
         if kind == "agent" and key in self.agents:
             sessions.add(self.agents[key].session)  # it may be over
-        elif kind == "run" and (sessions_of := [one for one, held in self.held.items() if key in held]):
-            sessions.update(sessions_of)  # its host may have to stop
+        elif kind == "run" and key in self._holders:
+            sessions.add(self._holders[key])  # its host may have to stop
         elif kind == "run" and isinstance(event := event_of(row), HostEnqueued):
             queues.add(event.queue)
         elif kind == "queue":
@@ -184,7 +180,7 @@ class State:
             if isinstance(event, tasks.TaskEnqueued | tasks.TaskRequeued):
                 queues.add(event.queue)
             elif isinstance(event, (tasks.TaskStopRequested, tasks.TaskReset, *tasks.ENDS)):
-                sessions.update(session for session, held in self.held.items() if key in held)
+                sessions.update({self._holders[key]} if key in self._holders else ())
 
     def place(self, task_id: str, row: Recorded, event: object) -> None:
         """Keep the ready list and the list of who holds what true to an event of a task."""
@@ -192,7 +188,7 @@ class State:
             self.ready.put(task_id, Item(event.queue, event.priority, row.position))
         elif isinstance(event, tasks.TaskStarted):
             self.ready.remove(task_id)
-            self.held.setdefault(event.session, {})[task_id] = event.attempt
+            self._hold(task_id, event.session, event.attempt)
         elif isinstance(event, tasks.TaskRequeued):
             self._let_go(task_id)
             self.ready.put(task_id, Item(event.queue, event.priority, row.position))
@@ -210,7 +206,7 @@ class State:
             case HostStarted():
                 self.hosts.add(run_id)
                 self.ready.remove(run_id)
-                self.held.setdefault(event.session, {})[run_id] = event.attempt
+                self._hold(run_id, event.session, event.attempt)
             case HostLost() | HostEnded():
                 self.hosts.discard(run_id)
                 self.ready.remove(run_id)
@@ -218,9 +214,17 @@ class State:
             case _:
                 pass
 
+    def _hold(self, task_id: str, session: str, attempt: int) -> None:
+        self._let_go(task_id)
+        self.held.setdefault(session, {})[task_id] = attempt
+        self._holders[task_id] = session
+
     def _let_go(self, task_id: str) -> None:
-        for session, held in list(self.held.items()):
-            if held.pop(task_id, None) is not None and not held:
+        session = self._holders.pop(task_id, None)
+        if session is not None:
+            held = self.held[session]
+            del held[task_id]
+            if not held:
                 del self.held[session]
 
     # Reading what is not in memory

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import Any
 
-from controller.follow import follow
+from controller.follow import ASKING, follow
 from controller.formats import CODEC, content_from, kept, meta
 from controller.state import State
 from domain import agent as agents
@@ -31,7 +31,12 @@ from domain.run_events import (
     StepAdded,
 )
 from domain.task import Task, TaskEvent
+from eventstore import points
 from eventstore.store import Append, Delete, NewEvent, Put, Recorded, Row
+
+BEGINS = frozenset[type]({tasks.TaskCreated, tasks.TaskAdopted})
+RELEASES = frozenset[type]({*tasks.ENDS, tasks.TaskReset})
+QUEUES = frozenset[type]({tasks.TaskEnqueued, tasks.TaskRequeued})
 
 CODE = "2"  # which rules decided: stands in each decision record; raise it when `domain.run.decide` changes its mind
 
@@ -109,8 +114,7 @@ class Unit:
 
     def task_event(self, task_id: str, event: TaskEvent, *, lease: float = 0) -> Task:
         """Record `event` on the task; when it belongs to a run, also what the run makes of it."""
-        new = isinstance(event, tasks.TaskCreated | tasks.TaskAdopted)
-        known = event if new else self.state.task(self.append, task_id)
+        known: Any = event if type(event) in BEGINS else self.state.task(self.append, task_id)
         # Before the event is in the log: a run that is folded only now would take it in twice.
         run = None if known.run_id is None else self.run(known.run_id)
         row = self._record_task(task_id, event, self._meta, lease=lease)
@@ -154,7 +158,9 @@ class Unit:
 
     def renew(self, leases: Sequence[Put]) -> None:
         """Put these leases anew, and let nobody judge them in this batch by what they were before."""
-        self.append.add([], leases)
+        if due := self.state.renewals.due(leases):
+            self.append.add([], due)
+        points.reach("lease.renewed")
         self.state.renewed.update(str(lease.row["stream"]) for lease in leases)
 
     def finish(self) -> None:
@@ -168,21 +174,27 @@ class Unit:
                 "outputs": decision.outputs.hexdigest(),
             }
             self.append.add([], [Put("decision", row)])
+        points.reach("decision.recorded")
         self.state.position = self.append.head
 
     # How it gets into the log
 
     def _react(self, run: Run, cause: Fact) -> Run:
         """All that follows from `cause`, which `run` has taken in; then what that asks of other runs and tasks."""
-        said = meta(actor=self._actor, cause=cause.run_version)
-        self._follow.append((run.id, cause))
+        points.reach("decision.wanted")
+        if type(cause.event) in ASKING:
+            self._follow.append((run.id, cause))
 
         def record(before: Run, decided: Sequence[Decided]) -> tuple[Run, Sequence[Fact]]:
-            decision = self._decisions.setdefault(run.id, _Decision(cause.run_version, cause.run_version))
+            decision = self._decisions.get(run.id)
+            if decision is None:
+                decision = self._decisions[run.id] = _Decision(cause.run_version, cause.run_version)
+            said = meta(actor=self._actor, cause=cause.run_version)
             facts: list[Fact] = []
             for one in decided:
-                if one.stream.startswith("task-"):
-                    row = self._record_task(one.stream.removeprefix("task-"), one.event, said)  # type: ignore[arg-type]
+                kind, _, task_id = one.stream.partition("-")
+                if kind == "task":
+                    row = self._record_task(task_id, one.event, said)  # type: ignore[arg-type]
                     fact = Fact(row.stream, one.event, row.recorded_at, row.run_version or 0, one.step)
                     before = runs.evolve(before, fact)
                 else:
@@ -190,17 +202,19 @@ class Unit:
                 decision.last = fact.run_version
                 decision.outputs.update(output_line(one, row.data))
                 facts.append(fact)
-                self._follow.append((run.id, fact))
+                if type(one.event) in ASKING:
+                    self._follow.append((run.id, fact))
             return before, facts
 
         run = self.state.runs.put(run.id, runs.react(run, cause, record))
         self._set_timer(run)
+        points.reach("decision.made")
         self._follow_up()
         return self.state.runs.get(run.id) or run
 
     def _follow_up(self) -> None:
         """Carry out what events of a run ask for outside of it. In order, and only once the run has come to rest."""
-        if self._following:
+        if self._following or not self._follow:
             return
         self._following = True
         try:
@@ -223,16 +237,16 @@ class Unit:
 
     def _record_task(self, task_id: str, event: TaskEvent, said: str, *, lease: float = 0) -> Recorded:
         # A new task is not looked for: the expected version 0 finds it out if there is one.
-        new_task = isinstance(event, tasks.TaskCreated)
+        new_task = type(event) is tasks.TaskCreated
         before = Task(id=task_id) if new_task else self.state.task(self.append, task_id)
         after = tasks.evolve(before, event, self.append.now)
         stream = task_stream(task_id)
         new = self._new(stream, event, before.status, after.status, after.run_id, after.step, said)
-        rows = self._rows(before, after, event, lease)
-        row = self._add(new, rows, new=new_task)
+        row = self._add(new, self._rows(before, after, event, lease), new=new_task)
         self.state.tasks.put(task_id, after)
-        self.state.place(task_id, row, event)
-        if isinstance(event, tasks.TaskStarted):
+        if before.status != after.status:
+            self.state.place(task_id, row, event)
+        if type(event) is tasks.TaskStarted:
             self.state.renewed.add(stream)
         self._wake(after, event)
         return row
@@ -273,7 +287,7 @@ class Unit:
         if now == "running":
             held = after.host.attempts[-1]
             rows.append(
-                lease_row(run_stream(after.id), held.number, held.agent_id, held.session, lease, self.append.now)
+                lease_row(run_stream(after.id), held.number, held.agent_id, held.session, lease, self.append.clock)
             )
         return rows
 
@@ -301,8 +315,10 @@ class Unit:
         )
 
     def _add(self, event: NewEvent, rows: Sequence[Put | Delete] = (), *, new: bool = False) -> Recorded:
-        expect = {event.stream: 0} if new else None
-        expect_runs = {event.run_id: 0} if new and event.run_id and event.stream == run_stream(event.run_id) else None
+        if not new:
+            return self.append.record(event, rows, command_id=self._command_id)
+        expect = {event.stream: 0}
+        expect_runs = {event.run_id: 0} if event.run_id and event.stream == run_stream(event.run_id) else None
         [row] = self.append.add([event], rows, expect=expect, expect_runs=expect_runs, command_id=self._command_id)
         return row
 
@@ -312,19 +328,19 @@ class Unit:
         stream = task_stream(after.id)
         if before.status == "in_progress" and after.status != "in_progress":
             rows.append(Delete("lease", {"stream": stream}))
-        if after.status == "queued" and isinstance(event, tasks.TaskEnqueued | tasks.TaskRequeued):
-            position = self.append.head + 1
-            rows.append(Put("work", work_row(after.id, after.queue or "", after.priority, position, after.run_id)))
+        if after.status == "queued" and type(event) in QUEUES:
+            row = work_row(after.id, after.queue or "", after.priority, self.append.head + 1, after.run_id)
+            rows.append(Put("work", row, new=before.status != "queued"))
         elif before.status == "queued" and after.status != "queued":
             rows.append(Delete("work", {"task_id": after.id}))
-        if isinstance(event, tasks.TaskStarted):
-            rows.append(lease_row(stream, event.attempt, event.agent_id, event.session, lease, self.append.now))
+        if type(event) is tasks.TaskStarted:
+            rows.append(lease_row(stream, event.attempt, event.agent_id, event.session, lease, self.append.clock))
         return rows
 
     def _wake(self, task: Task, event: TaskEvent) -> None:
         if task.status == "queued" and task.queue:
             self.woken.queues.add(task.queue)
-        elif task.attempts and (task.stop_requested or isinstance(event, (*tasks.ENDS, tasks.TaskReset))):
+        elif task.attempts and (task.stop_requested or type(event) in RELEASES):
             self.woken.sessions.add(task.attempts[-1].session)
 
 

@@ -4,6 +4,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
+from itertools import islice
 from typing import Any
 
 from controller.formats import CODEC, event_of, fact_of, meta_of
@@ -18,7 +19,7 @@ from domain.run import Decided, Fact, Run
 from domain.run_events import HostEnded, HostEnqueued, HostLost, HostStarted
 from domain.task import Task, TaskAdopted
 from eventstore.codec import digest
-from eventstore.leaf import leaf_hash
+from eventstore.leaf import leaf_of
 from eventstore.store import Recorded, Row, Store
 
 Decide = Callable[[Run, Fact], Sequence[Decided]]
@@ -53,22 +54,21 @@ class Verified:
 def verify_run(store: Store, run_id: str, *, decide: Decide = runs.decide) -> Verified:
     """Verify one run's events, decisions and work rows; `decide` may be a candidate's rules. Raises Unknown.
 
-    What depends on the history is compared up to the first difference: after it everything would differ.
+    What depends on the history is compared up to the first difference: after it everything would differ. Reads the
+    history once, in bounded memory.
     """
     found = Verified(run_id)
-    rows = list(store.run(run_id))
-    if not rows:
+    history = _History(store, run_id, found)
+    first = history.next
+    if first is None:
         raise Unknown(f"There is no run {run_id}.")
-    found.events = len(rows)
-    for check in (_leaves(rows), _versions(rows)):
-        for difference in check:
-            found.differences.append(difference)
-            break
-    if found.ok:  # else it may not even be possible to read the events
-        found.differences += _contents(store, rows[0])
+    if found.ok:  # else it may not even be possible to read the event
+        found.differences += _contents(store, first)
     if found.ok:
-        _Again(store, rows, decide, found).go()
-        found.differences += _work(store, rows)
+        _Again(store, history, decide, found).go()
+    if found.ok:
+        found.differences += _work(store, history)
+    history.count_the_rest()
     del found.differences[MOST_DIFFERENCES:]
     return found
 
@@ -77,26 +77,56 @@ def _where(row: Recorded) -> str:
     return f"event {row.run_version} ({row.type} on {row.stream}, version {row.version}, position {row.position})"
 
 
-def _leaves(rows: Sequence[Recorded]) -> Iterator[Difference]:
-    for row in rows:
-        leaf = leaf_hash(*row[:-1])
+class _History:
+    """The run's events in order, one ahead. Each is held against its own hash and number when it comes into view."""
+
+    def __init__(self, store: Store, run_id: str, found: Verified) -> None:
+        self.store, self.run_id = store, run_id
+        self.ready: dict[str, Row] = {}  # what the work table holds after the events taken
+        self._found, self._rows = found, store.run(run_id)
+        self._versions: dict[str, int] = {}
+        self.last: Recorded | None = None
+        self.next = self._advance()
+
+    def take(self) -> tuple[Recorded, Fact]:
+        row = self.next
+        assert row is not None
+        fact = fact_of(row)
+        _place(self.ready, row, fact.event)
+        self.last, self.next = row, self._advance()
+        return row, fact
+
+    def went_on(self) -> bool:
+        """Whether the run has gone on since its events were read: what is read now is of another moment."""
+        assert self.last is not None
+        after = self.last.run_version or 0
+        return next(iter(self.store.run(self._found.run_id, after=after)), None) is not None
+
+    def count_the_rest(self) -> None:
+        self._found.events += sum(1 for _ in self._rows)
+
+    def _advance(self) -> Recorded | None:
+        row = next(self._rows, None)
+        if row is not None:
+            self._found.events += 1
+            self._found.differences += islice(self._wrong(row), 1)
+        return row
+
+    def _wrong(self, row: Recorded) -> Iterator[Difference]:
+        leaf = leaf_of(row[:-1])
         if leaf != row.leaf:
             said = "the event was changed after it was written: its hash is another"
             yield Difference("events", _where(row), row.leaf.hex(), leaf.hex(), said)
-
-
-def _versions(rows: Sequence[Recorded]) -> Iterator[Difference]:
-    versions: dict[str, int] = {}
-    for number, row in enumerate(rows, start=1):
+        number = self._found.events
         if row.run_version != number:
             yield Difference("events", _where(row), number, row.run_version, f"event {number} of the run is missing")
         # A task that was adopted has a life before the run.
         begins_at = row.version - 1 if row.type == TaskAdopted.__name__ else 0
-        expected = versions[row.stream] = versions.get(row.stream, begins_at) + 1
+        expected = self._versions.get(row.stream, begins_at) + 1
+        self._versions[row.stream] = row.version
         if row.version != expected:
-            yield Difference(
-                "events", _where(row), expected, row.version, f"event {expected} of {row.stream} is missing"
-            )
+            said = f"event {expected} of {row.stream} is missing"
+            yield Difference("events", _where(row), expected, row.version, said)
 
 
 def _contents(store: Store, first: Recorded) -> Iterator[Difference]:
@@ -113,31 +143,25 @@ def _contents(store: Store, first: Recorded) -> Iterator[Difference]:
             yield Difference("events", f"content {name}", name, digest(text), said)
 
 
-def _went_on(store: Store, rows: Sequence[Recorded]) -> bool:
-    """Whether the run has gone on since its `rows` were read: what is read now is of another moment."""
-    last = rows[-1]
-    return next(iter(store.run(str(last.run_id), after=last.run_version or 0)), None) is not None
-
-
 class _Again:
     """Decides the history once more: causes are taken from the record, what follows from them must be in it."""
 
-    def __init__(self, store: Store, rows: Sequence[Recorded], decide: Decide, found: Verified) -> None:
-        self._store, self._rows, self._decide, self._found = store, rows, decide, found
+    def __init__(self, store: Store, history: _History, decide: Decide, found: Verified) -> None:
+        self._store, self._history, self._decide, self._found = store, history, decide, found
         self._kept = {int(row["from_version"] or 0): row for row in store.select("decision", run_id=found.run_id)}
         self._tasks: dict[str, Task] = {}
         self._open: tuple[int, int, Any] | None = None
 
     def go(self) -> None:
-        left = deque(self._rows)
-        first = fact_of(left[0])
-        if not isinstance(first.event, runs.RunCreated):
-            self._differs("events", _where(left[0]), "RunCreated", left[0].type, "the run does not begin with itself")
+        row = self._history.next
+        assert row is not None
+        first = event_of(row)
+        if not isinstance(first, runs.RunCreated):
+            self._differs("events", _where(row), "RunCreated", row.type, "the run does not begin with itself")
             return
-        plan = plan_of(first.event.definition, Reader(self._store).text)
-        run = Run(id=self._found.run_id, plan=plan)
-        while left and self._found.ok:
-            run = self._one(run, left)
+        run = Run(id=self._found.run_id, plan=plan_of(first.definition, Reader(self._store).text))
+        while self._history.next is not None and self._found.ok:
+            run = self._one(run)
         if self._found.ok:
             self._close()
             self._left_over(run.version)
@@ -145,7 +169,7 @@ class _Again:
 
     def _left_over(self, last: int) -> None:
         """Records of decisions that nobody made; those after the `last` event belong to what we have not read."""
-        went_on = any(version > last for version in self._kept) and _went_on(self._store, self._rows)
+        went_on = any(version > last for version in self._kept) and self._history.went_on()
         for version in self._kept:
             if version <= last or not went_on:
                 self._differs("decisions", f"decision from {version}", None, version, "nothing was decided there")
@@ -153,36 +177,35 @@ class _Again:
     def _timer(self, run: Run) -> None:
         rows = self._store.select("timer", run_id=run.id)
         found = rows[0]["due_at"] if rows else None
-        if found != next_due(run) and not _went_on(self._store, self._rows):
+        if found != next_due(run) and not self._history.went_on():
             self._differs("work", "timer of the run", next_due(run), found, "the run is looked at at another time")
 
-    def _one(self, run: Run, left: deque[Recorded]) -> Run:
+    def _one(self, run: Run) -> Run:
         """Take one cause off the history and all that follows from it; the run after that."""
-        cause = left.popleft()
-        if (since := meta_of(cause).get("cause")) is not None:
+        cause, fact = self._history.take()
+        if '"cause"' in cause.meta and (since := meta_of(cause).get("cause")) is not None:
             said = f"the event followed from event {since} when that was decided, and does not follow from it now"
             self._differs("events", _where(cause), None, [cause.stream, cause.type, cause.data], said)
             return run
-        run = self._take(run, cause)
-        undecided = deque([fact_of(cause)])
+        run = self._take(run, cause, fact)
+        undecided = deque([fact])
         while undecided:
             decided = self._decide(run, undecided.popleft())
             if decided:
                 self._begin(cause)
             facts: list[Fact] = []
             for one in decided:
-                if not self._matches(one, left, cause):
+                if not self._matches(one, cause):
                     return run
-                row = left.popleft()
+                row, fact = self._history.take()
                 self._hash(one, row)
-                facts.append(fact_of(row))
-                run = self._take(run, row)
+                facts.append(fact)
+                run = self._take(run, row, fact)
             undecided.extend(facts)
         return run
 
-    def _take(self, run: Run, row: Recorded) -> Run:
+    def _take(self, run: Run, row: Recorded, fact: Fact) -> Run:
         """Evolve the run, and hold the states that the event says it led from and to against the fold."""
-        fact = fact_of(row)
         evolved = runs.evolve(run, fact)
         before, after = self._task_states(row, fact) or states_of(run, evolved, fact)
         if isinstance(fact.event, TaskAdopted):
@@ -200,9 +223,11 @@ class _Again:
         after = self._tasks[task_id] = tasks.evolve(before, fact.event, fact.at)  # type: ignore[arg-type]
         return before.status, after.status
 
-    def _matches(self, expected: Decided, left: deque[Recorded], cause: Recorded) -> bool:
+    def _matches(self, expected: Decided, cause: Recorded) -> bool:
         kind, schema, data = CODEC.encode(expected.event)
-        row = left[0] if left else None
+        row = self._history.next
+        if row is not None and not self._found.ok:
+            return False  # it is not as it was written: what it says counts for nothing
         follows = f"what follows from event {cause.run_version} ({cause.type})"
         if row is None:
             said = f"{follows} is not in the record: the rules now decide {kind}, the record ends"
@@ -261,11 +286,12 @@ def _as(row: Recorded, schema: int, data: str) -> Recorded:
     return row._replace(schema=schema, data=data)
 
 
-def _work(store: Store, rows: Sequence[Recorded]) -> Iterator[Difference]:
+def _work(store: Store, history: _History) -> Iterator[Difference]:
     """The work rows that a fold of the run's tasks makes, against those there are."""
-    expected = {str(row["task_id"]): row for row in work_rows(rows)}
-    found: Mapping[str, Row] = {str(row["task_id"]): dict(row) for row in store.select("work", run_id=rows[0].run_id)}
-    if expected == found or _went_on(store, rows):
+    expected = history.ready
+    rows = store.select("work", run_id=history.run_id)
+    found: Mapping[str, Row] = {str(row["task_id"]): dict(row) for row in rows}
+    if expected == found or history.went_on():
         return
     for task_id in sorted(expected.keys() | found.keys()):
         want, have = expected.get(task_id), found.get(task_id)
@@ -280,15 +306,17 @@ def work_rows(rows: Sequence[Recorded]) -> list[Row]:
     """What the work table holds after these events, which begin with the first of each of their tasks."""
     ready: dict[str, Row] = {}
     for row in rows:
-        kind, _, key = row.stream.partition("-")
-        if kind == "task" and row.type in PUT_INTO_QUEUE:
-            event: Any = event_of(row)
-            ready[key] = work_row(key, event.queue, event.priority, row.position, row.run_id)
-        elif kind == "task" and row.to_state != "queued":
-            ready.pop(key, None)
-        elif kind == "run" and row.type == HostEnqueued.__name__:
-            asked: Any = event_of(row)
-            ready[key] = work_row(key, asked.queue, 0, row.position, row.run_id)
-        elif kind == "run" and row.type in HOST_NOT_QUEUED:
-            ready.pop(key, None)
+        _place(ready, row, event_of(row))
     return list(ready.values())
+
+
+def _place(ready: dict[str, Row], row: Recorded, event: Any) -> None:
+    kind, _, key = row.stream.partition("-")
+    if kind == "task" and row.type in PUT_INTO_QUEUE:
+        ready[key] = work_row(key, event.queue, event.priority, row.position, row.run_id)
+    elif kind == "task" and row.to_state != "queued":
+        ready.pop(key, None)
+    elif kind == "run" and row.type == HostEnqueued.__name__:
+        ready[key] = work_row(key, event.queue, 0, row.position, row.run_id)
+    elif kind == "run" and row.type in HOST_NOT_QUEUED:
+        ready.pop(key, None)

@@ -1,11 +1,11 @@
 """An open append, whichever store is under it: counts positions and versions on, and keeps all until the commit."""
 
 import logging
-from collections import OrderedDict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import islice
 from typing import NamedTuple, Protocol
 
-from eventstore.leaf import leaf_hash
+from eventstore.leaf import leaf_of
 from eventstore.schema import INLINE, INSERT_ONLY
 from eventstore.store import Delete, NewEvent, Put, Recorded, Row, Scalar, VersionConflict
 
@@ -14,7 +14,9 @@ log = logging.getLogger(__name__)
 Versions = Mapping[str, int]
 Key = tuple[Scalar, ...]
 Values = tuple[Scalar, ...]
-NONE: Set[str] = frozenset()
+Change = tuple[str, Key, Values | None, bool]  # table, key, the row or none, whether it is new
+NOTHING: Versions = {}
+NO_COMMAND = (None, None)
 
 
 class Shape(NamedTuple):
@@ -24,6 +26,7 @@ class Shape(NamedTuple):
     columns: tuple[str, ...]
     key: tuple[str, ...]
     known: frozenset[str]
+    insert_only: bool  # a second row with the same key is a conflict
 
 
 SHAPES = {
@@ -32,6 +35,7 @@ SHAPES = {
         tuple(column.name for column in table.columns),
         tuple(column.name for column in table.primary_key.columns),
         frozenset(column.name for column in table.columns),
+        name in INSERT_ONLY and name != "content",
     )
     for name, table in INLINE.items()
 }
@@ -46,12 +50,12 @@ def shape_of(table: str) -> Shape:
 
 
 class Heads:
-    """Versions of the streams and runs of one shard, the latest used, true as of the shard's position `at`."""
+    """Versions of the streams and runs of one shard, those met last, true as of the shard's position `at`."""
 
     def __init__(self, most: int = 32_768) -> None:
         self.at = 0
-        self.streams: OrderedDict[str, int] = OrderedDict()
-        self.runs: OrderedDict[str, int] = OrderedDict()
+        self.streams: dict[str, int] = {}
+        self.runs: dict[str, int] = {}
         self._most = most
 
     def clear(self) -> None:
@@ -59,12 +63,13 @@ class Heads:
         self.runs.clear()
 
     def learn(self, streams: Versions, runs: Versions) -> None:
-        for memo, versions in ((self.streams, streams), (self.runs, runs)):
-            for name, version in versions.items():
-                memo[name] = version
-                memo.move_to_end(name)
-            while len(memo) > self._most:
-                memo.popitem(last=False)
+        self.streams.update(streams)
+        self.runs.update(runs)
+        for memo in (self.streams, self.runs):
+            if len(memo) > self._most:
+                # The half that was met first: one that is still in use is looked up once more.
+                for name in list(islice(memo, len(memo) // 2)):
+                    del memo[name]
 
 
 class Committed(Protocol):
@@ -90,24 +95,27 @@ class Committed(Protocol):
 class Batch:
     """An open append (store.Append), all but the commit. `heads` is believed: whoever opens it has checked them."""
 
-    def __init__(self, committed: Committed, heads: Heads, *, shard: int, now: int, head: int) -> None:
-        self.shard, self.now, self.head = shard, now, head
+    def __init__(self, committed: Committed, heads: Heads, *, shard: int, clock: int, last: int, head: int) -> None:
+        self.shard, self.clock, self.now, self.head = shard, clock, max(clock, last), head
         self.added = 0
         self.recorded: list[Recorded] = []
         self.commands: dict[str, list[Recorded]] = {}
-        self.puts: dict[str, dict[Key, Values]] = {}
-        self.deletes: dict[str, set[Key]] = {}
+        self.changes: dict[str, dict[Key, Values | None]] = {}  # {table: {key: the row; None: no row}}
         self.trusted: list[str] = []  # streams and runs taken for new without a look
+        self._new_rows: set[tuple[str, Key]] = set()
         self._committed, self._heads = committed, heads
+        # The versions of all that was looked at or written to, what this batch has added included.
         self._streams: dict[str, int] = {}
         self._runs: dict[str, int] = {}
         self._then: list[Callable[[], None]] = []
 
     def version(self, stream: str) -> int:
-        return self._versions({stream}, set())[0][stream]
+        self._look((stream,), ())
+        return self._streams[stream]
 
     def run_version(self, run_id: str) -> int:
-        return self._versions(set(), {run_id})[1][run_id]
+        self._look((), (run_id,))
+        return self._runs[run_id]
 
     def add(
         self,
@@ -119,20 +127,38 @@ class Batch:
         command_id: str | None = None,
     ) -> Sequence[Recorded]:
         for event in events:
-            _refuse_nul((event.stream, event.run_id, event.type, event.subject, event.data, event.meta))
-        streams, runs = self._expected(events, expect or {}, expect_runs or {})
-        changes = self._changes(rows)
-        recorded = self._record(events, streams, runs)
+            text = f"{event.stream}{event.run_id}{event.type}{event.subject}{event.data}{event.meta}"
+            if "\0" in text:
+                raise _no_nul(text)
+        changes = [self._change(row) for row in rows] if rows else ()
+        if len(changes) > 1:
+            _refuse_repeats(changes)
+        if expect or expect_runs or not self._remembers(events):
+            self._expect(events, expect or NOTHING, expect_runs or NOTHING)
         # Whatever can be refused has been: all that follows is taken, or the whole batch fails.
-        for shape, key, values in changes:
-            self._change(shape, key, values)
-        self._streams.update(streams)
-        self._runs.update(runs)
-        self.recorded += recorded
-        self.head += len(recorded)
+        recorded = self._record(events)
+        for change in changes:
+            self._take(*change)
         self.added += 1
         if command_id is not None and recorded:
             self.commands.setdefault(command_id, []).extend(recorded)
+        return recorded
+
+    def record(self, event: NewEvent, rows: Sequence[Put | Delete] = (), *, command_id: str | None = None) -> Recorded:
+        text = f"{event.stream}{event.run_id}{event.type}{event.subject}{event.data}{event.meta}"
+        if "\0" in text:
+            raise _no_nul(text)
+        changes = [self._change(row) for row in rows]
+        stream, run_id = event.stream, event.run_id
+        if stream not in self._streams or (run_id is not None and run_id not in self._runs):
+            self._look((stream,), () if run_id is None else (run_id,))
+        recorded = self._written(event)
+        self.recorded.append(recorded)
+        for change in changes:
+            self._take(*change)
+        self.added += 1
+        if command_id is not None:
+            self.commands.setdefault(command_id, []).append(recorded)
         return recorded
 
     def read(self, *, after: int = 0, limit: int = 1000) -> Sequence[Recorded]:
@@ -166,7 +192,7 @@ class Batch:
             for command_id, events in self.commands.items()
             for ordinal, event in enumerate(events)
         }
-        return [event + ordinals.get(event.position, (None, None)) for event in self.recorded]
+        return [event + ordinals.get(event.position, NO_COMMAND) for event in self.recorded]
 
     def confirm(self) -> None:
         """To be called when the batch has become durable: remember its heads and run what waited for it."""
@@ -179,104 +205,137 @@ class Batch:
                 # What is durable cannot be refused any more, so its caller must not be told that it failed.
                 log.exception("a callback failed after the commit of shard %d up to %d", self.shard, self.head)
 
-    def _expected(
-        self, events: Sequence[NewEvent], expect: Versions, expect_runs: Versions
-    ) -> tuple[dict[str, int], dict[str, int]]:
-        """The versions before these events. Raises VersionConflict when they are not those expected."""
-        written = {event.stream for event in events}
-        runs_written = {event.run_id for event in events if event.run_id is not None}
-        streams, runs = self._versions(
-            written | expect.keys(),
-            runs_written | expect_runs.keys(),
-            new={name for name, version in expect.items() if version == 0} & written,
-            new_runs={name for name, version in expect_runs.items() if version == 0} & runs_written,
-        )
-        for versions, expected in ((streams, expect), (runs, expect_runs)):
-            for name, version in expected.items():
-                if versions[name] != version:
-                    raise VersionConflict(name, version, versions[name])
-        return streams, runs
+    # Versions
 
-    def _versions(
-        self, streams: Set[str], runs: Set[str], new: Set[str] = NONE, new_runs: Set[str] = NONE
-    ) -> tuple[dict[str, int], dict[str, int]]:
-        """The present versions. Those said to be new, and not known, are not looked for: unique indexes guard them."""
-        found, missing = self._known(streams, self._streams, self._heads.streams, new)
-        found_runs, missing_runs = self._known(runs, self._runs, self._heads.runs, new_runs)
+    def _remembers(self, events: Sequence[NewEvent]) -> bool:
+        """Whether the versions of all that `events` are written to are known without a look."""
+        for event in events:
+            stream, run_id = event.stream, event.run_id
+            if stream not in self._streams:
+                if (version := self._heads.streams.get(stream)) is None:
+                    return False
+                self._streams[stream] = version
+            if run_id is not None and run_id not in self._runs:
+                if (version := self._heads.runs.get(run_id)) is None:
+                    return False
+                self._runs[run_id] = version
+        return True
+
+    def _expect(self, events: Sequence[NewEvent], expect: Versions, expect_runs: Versions) -> None:
+        """Look up what is not known. Raises VersionConflict when something is not at the version it should be at."""
+        streams = {event.stream for event in events}
+        runs = {event.run_id for event in events if event.run_id is not None}
+        new = self._look(streams, runs, expect, expect_runs)
+        if not (expect.keys() <= streams and expect_runs.keys() <= runs):
+            self._look(expect.keys() - streams, expect_runs.keys() - runs)
+        for known, expected in ((self._streams, expect), (self._runs, expect_runs)):
+            for name, version in expected.items():
+                if known.get(name, 0) != version:
+                    raise VersionConflict(name, version, known.get(name, 0))
+        for known, name in new:
+            known[name] = 0
+            self.trusted.append(name)
+
+    def _look(
+        self, streams: Iterable[str], runs: Iterable[str], new: Versions = NOTHING, new_runs: Versions = NOTHING
+    ) -> list[tuple[dict[str, int], str]]:
+        """Learn the versions that are not known. Those that shall be new are not looked for, but returned: what is
+        about to be written to them is guarded by unique indexes."""
+        trusted: list[tuple[dict[str, int], str]] = []
+        missing = self._missing(streams, self._streams, self._heads.streams, new, trusted)
+        missing_runs = self._missing(runs, self._runs, self._heads.runs, new_runs, trusted)
         if missing or missing_runs:
             looked, looked_runs = self._committed.versions(missing, missing_runs)
-            learnt = {stream: looked.get(stream, 0) for stream in missing}
-            learnt_runs = {run_id: looked_runs.get(run_id, 0) for run_id in missing_runs}
-            self._heads.learn(learnt, learnt_runs)
-            found.update(learnt)
-            found_runs.update(learnt_runs)
-        return found, found_runs
+            self._streams.update((name, looked.get(name, 0)) for name in missing)
+            self._runs.update((name, looked_runs.get(name, 0)) for name in missing_runs)
+        return trusted
 
-    def _known(
-        self, names: Set[str], added: Versions, memo: OrderedDict[str, int], new: Set[str]
-    ) -> tuple[dict[str, int], list[str]]:
-        """The versions that need no look, and the names that do."""
-        found: dict[str, int] = {}
+    def _missing(
+        self,
+        names: Iterable[str],
+        known: dict[str, int],
+        memo: Versions,
+        new: Versions,
+        trusted: list[tuple[dict[str, int], str]],
+    ) -> list[str]:
         missing: list[str] = []
         for name in names:
-            version = added.get(name)
-            if version is None and (version := memo.get(name)) is not None:
-                memo.move_to_end(name)
-            if version is None and name in new:
-                version = 0
-                self.trusted.append(name)
-            if version is None:
-                missing.append(name)
+            if name in known:
+                continue
+            if (version := memo.get(name)) is not None:
+                known[name] = version
+            elif new.get(name) == 0:
+                trusted.append((known, name))
             else:
-                found[name] = version
-        return found, missing
+                missing.append(name)
+        return missing
 
-    def _record(self, events: Sequence[NewEvent], streams: dict[str, int], runs: dict[str, int]) -> list[Recorded]:
-        """The events as they will stand in the log. Counts `streams` and `runs` on."""
-        recorded: list[Recorded] = []
-        for position, event in enumerate(events, self.head + 1):
-            stream, run_id, run_version = event.stream, event.run_id, None
-            version = streams[stream] = streams[stream] + 1
-            if run_id is not None:
-                run_version = runs[run_id] = runs[run_id] + 1
-            columns = (
-                self.shard, position, stream, version, run_id, run_version, event.type, event.schema, event.subject,
-                event.from_state, event.to_state, event.data, event.meta, self.now,
-            )  # fmt: skip
-            recorded.append(Recorded(*columns, leaf_hash(*columns)))
+    def _record(self, events: Sequence[NewEvent]) -> list[Recorded]:
+        """Take the events, as they will stand in the log."""
+        recorded = [self._written(event) for event in events]
+        self.recorded += recorded
         return recorded
 
-    def _changes(self, rows: Sequence[Put | Delete]) -> list[tuple[Shape, Key, Values | None]]:
-        changes: list[tuple[Shape, Key, Values | None]] = []
-        once: set[tuple[str, Key]] = set()
-        for row in rows:
-            shape = shape_of(row.table)
-            given = row.row if isinstance(row, Put) else row.key
-            if not given.keys() <= shape.known:
-                raise ValueError(f"{row.table} has no column {', '.join(sorted(given.keys() - shape.known))}")
-            key = tuple(given[name] for name in shape.key)
-            if row.table in INSERT_ONLY:
-                if isinstance(row, Delete):
-                    raise ValueError(f"rows of {row.table} are never deleted")
-                if row.table != "content" and ((row.table, key) in once or key in self.puts.get(row.table, ())):
-                    raise VersionConflict(f"{row.table} {key}", None, None)
-                once.add((row.table, key))
-            _refuse_nul(given.values())
-            changes.append((shape, key, tuple(map(given.get, shape.columns)) if isinstance(row, Put) else None))
-        return changes
+    def _written(self, event: NewEvent) -> Recorded:
+        self.head += 1
+        stream, run_id, run_version = event.stream, event.run_id, None
+        version = self._streams[stream] = self._streams[stream] + 1
+        if run_id is not None:
+            run_version = self._runs[run_id] = self._runs[run_id] + 1
+        columns = (
+            self.shard, self.head, stream, version, run_id, run_version, event.type, event.schema, event.subject,
+            event.from_state, event.to_state, event.data, event.meta, self.now,
+        )  # fmt: skip
+        return Recorded(*columns, leaf_of(columns))
 
-    def _change(self, shape: Shape, key: Key, values: Values | None) -> None:
-        puts, deletes = self.puts.setdefault(shape.name, {}), self.deletes.setdefault(shape.name, set())
-        if values is None:
-            puts.pop(key, None)
-            deletes.add(key)
-        else:
-            puts[key] = values
-            deletes.discard(key)
+    # Rows of inline tables
+
+    def _change(self, row: Put | Delete) -> Change:
+        """What `row` asks for. Raises ValueError when that cannot be, VersionConflict when it is there already."""
+        table = row.table
+        shape = shape_of(table)
+        if isinstance(row, Delete):
+            key = _key(shape, row.key)
+            if table in INSERT_ONLY:
+                raise ValueError(f"rows of {table} are never deleted")
+            return table, key, None, False
+        key = _key(shape, row.row)
+        if shape.insert_only and key in self.changes.get(table, ()):
+            raise VersionConflict(f"{table} {key}", None, None)
+        return table, key, tuple(map(row.row.get, shape.columns)), row.new
+
+    def _take(self, table: str, key: Key, values: Values | None, new: bool) -> None:
+        changes = self.changes.setdefault(table, {})
+        if values is None and (table, key) in self._new_rows:
+            self._new_rows.discard((table, key))
+            del changes[key]
+            return
+        if new and key not in changes:
+            self._new_rows.add((table, key))
+        changes[key] = values
 
 
-def _refuse_nul(values: Iterable[Scalar]) -> None:
+def _key(shape: Shape, given: Row) -> Key:
+    """The key of a row. Raises ValueError for a column that its table does not have, and for a text with a NUL."""
+    if not given.keys() <= shape.known:
+        raise ValueError(f"{shape.name} has no column {', '.join(sorted(given.keys() - shape.known))}")
+    for value in given.values():
+        if value.__class__ is str and "\0" in value:  # type: ignore[operator]
+            raise _no_nul(value)  # type: ignore[arg-type]
+    return tuple([given[name] for name in shape.key])
+
+
+def _refuse_repeats(changes: Sequence[Change]) -> None:
+    """What can be inserted once cannot be inserted twice by one call either."""
+    once: set[tuple[str, Key]] = set()
+    for table, key, _, _ in changes:
+        if SHAPES[table].insert_only:
+            if (table, key) in once:
+                raise VersionConflict(f"{table} {key}", None, None)
+            once.add((table, key))
+
+
+def _no_nul(text: str) -> ValueError:
     """PostgreSQL's text cannot hold one, so that no store takes it."""
-    for value in values:
-        if isinstance(value, str) and "\0" in value:
-            raise ValueError(f"text in the log may hold no NUL character: {value[:100]!r}")
+    near = text.index("\0")
+    return ValueError(f"text in the log may hold no NUL character: {text[max(near - 50, 0) : near + 50]!r}")

@@ -5,14 +5,19 @@ from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
 from contextlib import AbstractContextManager
+from time import perf_counter
 from typing import Any, Protocol, TypeVar
 
-from eventstore.store import Append, StoreUnavailable
+from eventstore import points
+from eventstore.measures import Measures
+from eventstore.store import Append, StoreBusy, StoreUnavailable
 
 T = TypeVar("T")
-Job = tuple[Callable[[Append], Any], "Future[Any]"]
+Job = tuple[Callable[[Append], Any], "Future[Any]", float]  # the float: when it came, by perf_counter
 
 MOST_JOBS = 500
+# Some seconds of work. Who waited longer would have given up, and what is done for those who gave up helps nobody.
+MOST_WAITING = 5_000
 
 
 class OpenAppend(Append, Protocol):
@@ -41,13 +46,24 @@ class Batcher:
         self._mutex = threading.Lock()
         self._idle = threading.Condition(self._mutex)
         self._busy = self._closed = False
+        self.measures = Measures()
+
+    @property
+    def waiting(self) -> int:
+        """How many jobs wait for a transaction."""
+        return len(self._waiting)
 
     def submit(self, job: Callable[[Append], T]) -> "Future[T]":
+        """Raises StoreBusy, without having taken the job, when too many wait already."""
         future: Future[T] = Future()
+        came = perf_counter()
         with self._mutex:
             if self._closed:
                 raise ShardClosed("the store is closed")
-            self._waiting.append((job, future))
+            if len(self._waiting) >= MOST_WAITING:
+                self.measures.turned_away += 1
+                raise StoreBusy(f"{MOST_WAITING:,} commands wait to be written already")
+            self._waiting.append((job, future, came))
             if self._busy:
                 return future  # whoever is committing now takes it along next
             self._busy = True
@@ -88,9 +104,13 @@ class Batcher:
             return
         answers: list[tuple[Future[Any], Any, BaseException | None]] = []
         broken: BaseException | None = None
+        began = locked = decided = perf_counter()
+        events = 0
         try:
+            points.reach("batch.taken")
             with self._begin() as batch:
-                for job, future in jobs:
+                locked, head = perf_counter(), batch.head
+                for job, future, _ in jobs:
                     before = batch.added
                     try:
                         answers.append((future, job(batch), None))
@@ -98,15 +118,22 @@ class Batcher:
                         if batch.added != before:
                             raise  # it has left half of something: this batch cannot be saved
                         answers.append((future, None, error))
+                decided = perf_counter()
                 batch.commit()
+                events = batch.head - head
+            points.reach("answer.ready")
         except BaseException as error:
             broken = error
         if broken is None:
+            self.measures.committed([job[2] for job in jobs], began, locked, decided, perf_counter(), events)
             for future, answer, error in answers:
                 future.set_exception(error) if error is not None else future.set_result(answer)
-        elif len(jobs) == 1 or isinstance(broken, StoreUnavailable):
+            points.reach("answer.given")
+            return
+        self.measures.failed += 1
+        if len(jobs) == 1 or isinstance(broken, StoreUnavailable):
             # With the database away it is nobody's fault, and what may have become durable is not run again.
-            for _, future in jobs:
+            for _, future, _ in jobs:
                 future.set_exception(broken)
         else:
             # One of them broke the transaction: each alone, so that only the guilty one fails.

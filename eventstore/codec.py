@@ -42,7 +42,7 @@ class Codec:
 
     def encode(self, event: Any) -> tuple[str, int, str]:
         name = self._names[type(event)]
-        return name, self._schemas[name], encode(event)
+        return name, self._schemas[name], _encoder.encode(event).decode()
 
     def decode(self, name: str, schema: int, data: str) -> Any:
         """Raises StoreBroken for what this program does not know or cannot read; a reader never skips an event."""

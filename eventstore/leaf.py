@@ -1,6 +1,7 @@
 """The hash of one event: a leaf of the shard's RFC 6962 tree. A file format: never change it, add another beside it."""
 
 from hashlib import sha256
+from typing import Any
 
 import msgspec
 
@@ -28,4 +29,14 @@ def leaf_hash(
         shard, position, stream, version, run_id, run_version, type, schema,
         subject, from_state, to_state, data, meta, recorded_at,
     )  # fmt: skip
+    return leaf_of(columns)
+
+
+def leaf_of(columns: tuple[Any, ...]) -> bytes:
+    """The same of the columns as one tuple."""
     return sha256(b"\x00" + _encode(columns)).digest()
+
+
+def leaf_data(columns: tuple[Any, ...]) -> bytes:
+    """What of the columns is hashed, behind the 0x00: the `data` of RFC 6962."""
+    return _encode(columns)

@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
 from functools import partial
@@ -114,8 +114,8 @@ class MemoryStore:
     def _begin(self, shard: int) -> Generator["MemoryAppend"]:
         with self._mutex:
             events = self._logs[shard]
-            now = max(self._clock(), events[-1].recorded_at if events else 0)
-            batch = MemoryAppend(self, Heads(), shard=shard, now=now, head=len(events))
+            last = events[-1].recorded_at if events else 0
+            batch = MemoryAppend(self, Heads(), shard=shard, clock=self._clock(), last=last, head=len(events))
         yield batch  # nothing of it shows before `take`
 
     def take(self, batch: "MemoryAppend") -> None:
@@ -129,12 +129,15 @@ class MemoryStore:
                     self._runs.setdefault(event.run_id, []).append(event)
             for command_id, events in batch.commands.items():
                 self._commands[batch.shard, command_id] = list(events)
-            for table, rows in batch.puts.items():
-                kept = self._rows.setdefault(table, {})
-                kept.update({key: values for key, values in rows.items() if table != "content" or key not in kept})
-            for table, keys in batch.deletes.items():
-                for key in keys:
-                    self._rows.setdefault(table, {}).pop(key, None)
+            for table, changes in batch.changes.items():
+                self._change(self._rows.setdefault(table, {}), table, changes)
+
+    def _change(self, kept: dict[Key, Values], table: str, changes: Mapping[Key, Values | None]) -> None:
+        for key, values in changes.items():
+            if values is None:
+                kept.pop(key, None)
+            elif table != "content" or key not in kept:
+                kept[key] = values
 
     def _refuse_duplicates(self, batch: "MemoryAppend") -> None:
         """What unique indexes do in a database."""
@@ -146,7 +149,7 @@ class MemoryStore:
             if (batch.shard, command_id) in self._commands:
                 raise VersionConflict(f"command {command_id}", None, None)
         for table in INSERT_ONLY - {"content"}:
-            for key in batch.puts.get(table, {}):
+            for key in batch.changes.get(table, {}):
                 if key in self._rows.get(table, {}):
                     raise VersionConflict(f"{table} {key}", None, None)
 
@@ -155,8 +158,8 @@ class MemoryStore:
 
 
 class MemoryAppend(Batch):
-    def __init__(self, store: MemoryStore, heads: Heads, *, shard: int, now: int, head: int) -> None:
-        super().__init__(store, heads, shard=shard, now=now, head=head)
+    def __init__(self, store: MemoryStore, heads: Heads, *, shard: int, clock: int, last: int, head: int) -> None:
+        super().__init__(store, heads, shard=shard, clock=clock, last=last, head=head)
         self._store = store
 
     def commit(self) -> None:

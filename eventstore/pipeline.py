@@ -14,6 +14,8 @@ from psycopg.errors import error_from_result
 from psycopg.pq import ExecStatus, TransactionStatus
 from psycopg.pq.abc import PGresult
 
+from eventstore import points
+
 Statement = tuple[str, Sequence[Any]]
 
 TEXT, BINARY = 0, 1
@@ -44,6 +46,7 @@ class Pipeline:
         try:
             self._pgconn.enter_pipeline_mode()
             prepared = self._send(statements)
+            points.reach("pipeline.sent")
             results = self._receive()
             self._pgconn.exit_pipeline_mode()
         except BaseException:

@@ -8,6 +8,7 @@ import psycopg
 import psycopg.errors
 from sqlalchemy import URL, Connection, create_engine, event
 
+from eventstore import points
 from eventstore.batches import ShardClosed
 from eventstore.dialects import LAST_EVENT, Clash, Fields, Rows, Session, Writes, absence, unavailable
 from eventstore.pipeline import Pipeline
@@ -40,8 +41,10 @@ class PostgresSession:
 
     def begin(self) -> None:
         try:
+            points.reach("lock.wanted")
             with _postgres_errors():
                 self._lock()
+            points.reach("lock.held")
         except BaseException:
             self.rollback()
             raise
@@ -54,11 +57,14 @@ class PostgresSession:
     def commit(self, writes: Writes) -> None:
         assert self._pipeline is not None
         with _postgres_errors():
+            points.reach("insert.wanted")
             statements = [(sql, row) for sql, rows in writes for row in rows]
             while len(statements) > MOST_IN_FLIGHT:
                 self._pipeline.run(statements[:MOST_IN_FLIGHT])
                 del statements[:MOST_IN_FLIGHT]
+                points.reach("insert.done")
             self._pipeline.run([*statements, ("COMMIT", ())])
+            points.reach("commit.done")
 
     def rollback(self) -> None:
         if self._pipeline is None or self._pipeline.idle:
@@ -148,7 +154,7 @@ class Postgresql:
     def writing(self, *, durable: bool = True) -> Generator[Connection]:
         """A connection in a transaction. Without `durable` a crash of the server may take it back."""
         self._check_open()
-        with absence(_is_absence), self.engine.begin() as connection:
+        with absence(_keeps_from_writing), self.engine.begin() as connection:
             if not durable:
                 connection.exec_driver_sql("SET LOCAL synchronous_commit = off")
             yield connection
@@ -193,9 +199,14 @@ def _postgres_errors() -> Generator[None]:
     except psycopg.errors.UniqueViolation as error:
         raise Clash(error.diag.constraint_name or "") from error
     except psycopg.Error as error:
-        if _is_absence(error):
+        if _keeps_from_writing(error):
             raise unavailable(error) from error
         raise
+
+
+def _keeps_from_writing(error: BaseException) -> bool:
+    """As `_is_absence`, of a connection that may write: a server that only lets read has become a standby."""
+    return _is_absence(error) or isinstance(error, psycopg.errors.ReadOnlySqlTransaction)
 
 
 def _is_absence(error: BaseException) -> bool:

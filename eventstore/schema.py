@@ -177,7 +177,37 @@ token = Table(
     Column("created_at", BigInteger, nullable=False),
 )
 
+# Signed statements of what the log's tree is, each of the events behind the last one's, see eventstore/audit. The hashes
+# and the streams of those events are kept here a second time: so it can be told which of them was changed, or is gone.
+checkpoint = Table(
+    "checkpoint",
+    metadata,
+    Column("shard", SmallInteger, primary_key=True, autoincrement=False),
+    Column("start", BigInteger, primary_key=True, autoincrement=False),  # the size of the last one
+    Column("size", BigInteger, nullable=False),
+    Column("note", Text, nullable=False),
+    Column("leaves", LargeBinary, nullable=False),
+    Column("streams", LargeBinary, nullable=False),  # names as a JSON list, compressed
+)
+
+# Roots of the full subtrees of the log's tree, so that no proof needs all leaves.
+tree_node = Table(
+    "tree_node",
+    metadata,
+    Column("shard", SmallInteger, primary_key=True, autoincrement=False),
+    Column("number", BigInteger, primary_key=True, autoincrement=False),
+    Column("root", LargeBinary, nullable=False),
+)
+
+# The public halves of all keys that have signed checkpoints.
+signer = Table(
+    "signer",
+    metadata,
+    Column("key", Name, primary_key=True),
+    Column("since", BigInteger, nullable=False),
+)
+
 EVENT_COLUMNS = tuple(column.name for column in event.columns)[:15]  # those of store.Recorded, in its order
 INLINE = {table.name: table for table in (work, lease, decision, content, timer, cache)}
 INSERT_ONLY = frozenset({"decision", "content"})
-APPEND_ONLY = ("event", "archived", "decision", "content")
+APPEND_ONLY = ("event", "archived", "decision", "content", "checkpoint", "tree_node", "signer")

@@ -10,6 +10,7 @@ from typing import TypeVar
 from sqlalchemy import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
+from eventstore import points
 from eventstore.appending import SHAPES, Batch, Heads, Shape
 from eventstore.batches import Batcher
 from eventstore.dialects import Clash, Dialect, Fields, Session
@@ -89,6 +90,10 @@ class SqlStore(Reads):
         self._poller = Poller(self, self._signals) if dialect.shared else None
         self._batchers = [Batcher(partial(self._begin, shard), f"{dialect.name}-{shard}") for shard in range(shards)]
 
+    @property
+    def batchers(self) -> Sequence[Batcher]:
+        return self._batchers
+
     def append(self, job: Callable[[Append], T], *, shard: int = 0) -> "Future[T]":
         return self._batchers[shard].submit(job)
 
@@ -152,8 +157,12 @@ class Writes:
         if batch.recorded:
             writes.append((self.event, batch.rows()))
         # In the order of their keys, so that two shards that write the same rows cannot wait for one another.
-        writes += [(self.delete[name], sorted(keys)) for name, keys in batch.deletes.items() if keys]
-        writes += [(self.put[name], [rows[key] for key in sorted(rows)]) for name, rows in batch.puts.items() if rows]
+        for name, changes in batch.changes.items():
+            keys = sorted(changes) if len(changes) > 1 else list(changes)
+            if deleted := [key for key in keys if changes[key] is None]:
+                writes.append((self.delete[name], deleted))
+            if put := [values for key in keys if (values := changes[key]) is not None]:
+                writes.append((self.put[name], put))
         return writes
 
 
@@ -176,7 +185,7 @@ class SqlAppend(Batch):
     def __init__(
         self, store: SqlStore, session: Session, committed: Reads, heads: Heads, shard: int, writes: Writes
     ) -> None:
-        super().__init__(committed, heads, shard=shard, now=max(session.now, session.last), head=session.head)
+        super().__init__(committed, heads, shard=shard, clock=session.now, last=session.last, head=session.head)
         self._store, self._session, self._writes = store, session, writes
         self.durable = False
 
@@ -189,6 +198,7 @@ class SqlAppend(Batch):
             raise self._refusal(clash) from clash
         self.durable = True
         self.confirm()
+        points.reach("commit.known")
         if self.recorded:
             self._store.announce(self.shard, self.head)
 

@@ -1,6 +1,7 @@
 """SQLite: one process, one write connection, used by whoever holds the mutex; readers beside it."""
 
 import json
+import os
 import sqlite3
 import threading
 import time
@@ -13,6 +14,7 @@ from urllib.parse import quote
 from sqlalchemy import Connection, create_engine, event
 from sqlalchemy.pool import QueuePool, StaticPool
 
+from eventstore import points
 from eventstore.batches import ShardClosed
 from eventstore.dialects import LAST_EVENT, Clash, Fields, Rows, Session, Writes, absence, unavailable
 from eventstore.errors import CannotOpen, NotADatabase
@@ -49,9 +51,12 @@ class SqliteSession:
 
     def commit(self, writes: Writes) -> None:
         try:
+            points.reach("insert.wanted")
             for sql, rows in writes:
                 self._connection.executemany(sql, rows)
+            points.reach("insert.done")
             self._connection.execute("COMMIT")
+            points.reach("commit.done")
         except sqlite3.Error as error:
             _raise_from_sqlite(error)
 
@@ -100,8 +105,11 @@ class Sqlite:
         with self._mutex:
             raw = self._owned()
             try:
+                points.reach("lock.wanted")
                 raw.execute("BEGIN IMMEDIATE")
-                yield SqliteSession(raw, shard)
+                session = SqliteSession(raw, shard)
+                points.reach("lock.held")
+                yield session
             except sqlite3.Error as error:
                 _raise_from_sqlite(error)
             finally:
@@ -118,7 +126,7 @@ class Sqlite:
     @contextmanager
     def writing(self, *, durable: bool = True) -> Generator[Connection]:
         """The write connection in a transaction. Without `durable` a power cut may take it back (a crash does not)."""
-        with self._mutex, absence(_is_absence):
+        with self._mutex, absence(_keeps_from_writing):
             raw = self._owned()
             if not durable:
                 raw.execute("PRAGMA synchronous = NORMAL")
@@ -136,6 +144,15 @@ class Sqlite:
             raise ShardClosed("the store is closed")
         with absence(_is_absence), self.engine.connect() as connection, connection.begin():
             yield connection
+
+    def checkpoint(self) -> tuple[int, int]:
+        """Move what no reader needs from the write-ahead log into the file: of how many pages, and how many are there.
+
+        Waits for no reader.
+        """
+        with self._mutex:
+            _, pages, moved = self._owned().execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+            return pages, moved
 
     def close(self) -> None:
         with self._mutex:
@@ -161,8 +178,15 @@ class Sqlite:
             raw.execute("PRAGMA synchronous = FULL")
             raw.execute("PRAGMA recursive_triggers = ON")  # else INSERT OR REPLACE goes past those against DELETE
             raw.execute("SELECT count(*) FROM sqlite_master").fetchone()
+            if not os.access(self._path, os.W_OK):
+                # SQLite opens it all the same, and would say so to the first who writes.
+                raise sqlite3.OperationalError("it may only be read")
         except sqlite3.DatabaseError as error:
             raw.close()
+            if isinstance(error, sqlite3.OperationalError):
+                raise CannotOpen(
+                    f"{self._path} cannot be written ({error}): make room on its disk, or mend its rights"
+                ) from error
             raise NotADatabase(f"{self._path} cannot be used as a database ({error}): choose another file") from error
         return raw
 
@@ -202,12 +226,18 @@ def _raise_from_sqlite(error: sqlite3.Error) -> NoReturn:
         what, _, columns = str(error).partition(" constraint failed: ")
         if what == "UNIQUE" and columns in UNIQUE:
             raise Clash(UNIQUE[columns]) from error
-    if _is_absence(error):
+    if _keeps_from_writing(error):
         raise unavailable(error) from error
     raise error
+
+
+def _keeps_from_writing(error: BaseException) -> bool:
+    """As `_is_absence`, of a connection that may write: its complaint that it must not is one about the file."""
+    return _is_absence(error) or getattr(error, "sqlite_errorcode", 0) == sqlite3.SQLITE_READONLY
 
 
 def _is_absence(error: BaseException) -> bool:
     """Whether SQLite complains about file or disk, not about the statement (no such table, a reader that writes)."""
     mistakes = (sqlite3.SQLITE_ERROR, sqlite3.SQLITE_READONLY)
-    return isinstance(error, sqlite3.OperationalError) and error.sqlite_errorcode not in mistakes
+    code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR)  # none: a text that is no text
+    return isinstance(error, sqlite3.OperationalError) and code not in mistakes

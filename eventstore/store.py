@@ -2,16 +2,16 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass
 from typing import NamedTuple, Protocol, TypeVar
+
+from msgspec import Struct
 
 Scalar = str | int | float | bytes | None
 Row = Mapping[str, Scalar]
 T = TypeVar("T")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NewEvent:
+class NewEvent(Struct, frozen=True, kw_only=True, gc=False):
     """An event to be appended. `data` and `meta` are JSON text and are kept to the byte."""
 
     stream: str
@@ -45,20 +45,20 @@ class Recorded(NamedTuple):
     leaf: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Put:
+class Put(Struct, frozen=True, gc=False):
     """One row of an inline table, written in the same transaction; replaces the row with the same key.
 
     In the insert-only tables (schema.INSERT_ONLY) a second row with the same key is a VersionConflict, except in
-    `content`, where the key is the hash of the rest and a repeat is harmless.
+    `content`, where the key is the hash of the rest and a repeat is harmless. `new` promises that no row with this key
+    is committed: one that the same batch deletes again leaves nothing to delete.
     """
 
     table: str
     row: Row
+    new: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Delete:
+class Delete(Struct, frozen=True, gc=False):
     """Removes the row of an inline table that has this key; harmless when there is none."""
 
     table: str
@@ -86,12 +86,21 @@ class StoreUnavailable(Exception):
     """The database is away, or did not answer in time. Only `Store.command` tells whether a commit came through."""
 
 
+class StoreBusy(StoreUnavailable):
+    """More jobs wait than the store takes. This one was not taken: nothing of it has happened."""
+
+
 class Append(Protocol):
     """An open append: the shard is locked, nothing is committed. All that one batch adds has one time, `now`."""
 
     @property
     def now(self) -> int:
         """Microseconds UTC by the database's clock, read after the lock; never before the shard's last event."""
+        ...
+
+    @property
+    def clock(self) -> int:
+        """Microseconds UTC by the database's clock, read after the lock; unlike `now` it goes back when it is set."""
         ...
 
     @property
@@ -120,6 +129,10 @@ class Append(Protocol):
         spares the look). Raises VersionConflict. `command_id` is kept with the events, see `Store.command`; a job may
         add under it several times.
         """
+        ...
+
+    def record(self, event: NewEvent, rows: Sequence[Put | Delete] = (), *, command_id: str | None = None) -> Recorded:
+        """As `add` of one event that nothing is expected of; the rows are of different keys."""
         ...
 
     def read(self, *, after: int = 0, limit: int = 1000) -> Sequence[Recorded]:
@@ -162,7 +175,7 @@ class Store(Protocol):
         Jobs wait at their shard; whoever finds it idle runs all that wait, in order, in one transaction (at most 500).
         A job that raises adds nothing and its future raises; its neighbours are not touched. A job may be run more
         than once (a neighbour broke the batch), so it keeps no state that a commit has not confirmed. A future that is
-        cancelled before its job runs drops the job. Raises StoreUnavailable.
+        cancelled before its job runs drops the job. Raises StoreUnavailable; StoreBusy at once, when too many wait.
         """
         ...
 

@@ -8,7 +8,8 @@ from sqlalchemy import Column, Connection, MetaData, PrimaryKeyConstraint, Strin
 from eventstore.errors import NotADatabase, SchemaNewer, SchemaOutdated
 from eventstore.schema import APPEND_ONLY, metadata
 
-REVISIONS = ("0001", "0002")  # of migrations/versions, oldest first; alembic is imported only to go from one to another
+# Of migrations/versions, oldest first; alembic is imported only to go from one to another.
+REVISIONS = ("0001", "0002", "0003")
 VERSION_TABLE = "eventstore_version"
 
 # As alembic makes it.

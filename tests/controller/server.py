@@ -2,9 +2,10 @@
 
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import fields, is_dataclass
 from typing import Any
 from uuid import uuid4
+
+from msgspec import Struct
 
 from controller.exchange import Claim, Exchange, Exchanged, Held, Report
 from controller.formats import event_of
@@ -204,8 +205,8 @@ def plain(value: Any) -> Any:
     """`value` as JSON would have it: whether it came from memory or from the log makes no difference."""
     if isinstance(value, Plan):
         return plain(value.definition)
-    if is_dataclass(value):
-        return {field.name: plain(getattr(value, field.name)) for field in fields(value)}
+    if isinstance(value, Struct):
+        return {name: plain(getattr(value, name)) for name in value.__struct_fields__}
     if isinstance(value, Mapping):
         return {key: plain(inner) for key, inner in value.items()}
     if isinstance(value, list | tuple):

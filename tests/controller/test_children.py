@@ -1,8 +1,7 @@
 """A run that is a step of another run: made, ended and stopped in the same append as the step."""
 
-from dataclasses import replace
-
 import pytest
+from msgspec.structs import replace
 
 from domain.ids import pipeline_id
 from domain.pipeline import Definition, HostDefinition, PipelineParameter, Retry

@@ -1,10 +1,10 @@
 """Commands on tasks, queues and pipelines: what each records, what it answers, and what a refusal leaves. Nothing."""
 
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from controller.handle import By, Submission
 from domain.content import Configuration, Content, Edit, Overrides, Parameter, Script
@@ -18,6 +18,7 @@ from domain.task import (
     LoseTask,
     ModelAdded,
     PublishTask,
+    RemoveArtifacts,
     ResetTask,
     StopTask,
     Task,
@@ -341,6 +342,7 @@ LIFE: list[tuple[TaskCommand, str]] = [
     (LoseTask(attempt=1, reason="gone"), "queued"),
     (EndTask(status="failed", reason="enough"), "failed"),
     (ArtifactAdded(name="a", url="u"), "failed"),
+    (RemoveArtifacts(names=["a"]), "failed"),
     (PublishTask(), "published"),
 ]
 

@@ -6,11 +6,13 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
+import controller.loop as loops
 from controller.exchange import Superseded
 from controller.loop import Loop
+from domain import deadlines
 from domain.task import EndTask
-from eventstore.store import StoreUnavailable
-from tests.controller.server import BY, Clock, Server, ended, new_id, step, together
+from eventstore.store import StoreBroken, StoreUnavailable
+from tests.controller.server import BY, Clock, Server, ended, new_id, pipeline, step, together
 from tests.support.waiting import wait_until
 
 
@@ -139,7 +141,7 @@ def test_a_server_that_has_just_started_waits_for_a_whole_lease(server, clock):
     claim = agent.claim()
     clock.passes(3600)
     rounds = Round(server.restarted(), clock)
-    assert rounds.for_seconds(9) == 0
+    assert rounds.for_seconds(10) == 0
     assert server.task(claim.task.id).status == "in_progress"
     assert rounds.for_seconds(1) == 2
     assert server.task(claim.task.id).status == "queued"
@@ -150,7 +152,7 @@ def test_a_longer_lease_needs_a_server_that_has_been_up_for_longer(server, clock
     server.controller.start_task(task_id, "s9", "laptop", 60, BY)
     clock.passes(3600)
     rounds = Round(server, clock)
-    assert rounds.for_seconds(59) == 0
+    assert rounds.for_seconds(60) == 0
     assert rounds.for_seconds(1) == 1
 
 
@@ -233,9 +235,46 @@ def test_a_round_that_had_to_wait_for_the_database_judges_nobody(server, clock, 
 def test_a_short_hiccup_is_no_pause(server, clock, rounds):
     agent = server.agent()
     for _ in range(3):
-        clock.passes(4)
+        clock.passes(3)
         rounds.for_seconds(1)
     assert status_of(server, agent) == "lost"
+
+
+# What cannot be read
+
+
+def broken(*_: Any) -> Any:
+    raise StoreBroken("it cannot be read")
+
+
+def test_one_lease_that_cannot_be_judged_keeps_nobody_else_from_being_found(server, rounds, monkeypatch):
+    server.submit({"a": [], "b": []})
+    bad, other = server.agent("h:0"), server.agent("h:1")
+    bad.claim()
+    other.claim()
+    with capture_logs() as logs, monkeypatch.context() as patch:
+        patch.setattr(loops, "lose_session", lambda unit, session, why: session == bad.session and broken())
+        rounds.for_seconds(11)
+    assert (status_of(server, bad), status_of(server, other)) == ("online", "lost")
+    assert [entry["of"] for entry in logs] == [f"agent-{bad.id}"]
+    rounds.for_seconds(1)
+    assert status_of(server, bad) == "lost"
+    server.check()
+
+
+def test_a_run_that_cannot_be_read_keeps_nothing_else_from_happening(server, rounds, monkeypatch):
+    bad, other = (server.submit(pipeline([step("a", queue="gpu")], time_limit=5)) for _ in range(2))
+    agent = server.agent()
+    passed = deadlines.passed
+    with capture_logs() as logs, monkeypatch.context() as patch:
+        patch.setattr(deadlines, "passed", lambda run, now: broken() if run.id == bad else passed(run, now))
+        rounds.for_seconds(11)
+    assert {entry["of"] for entry in logs} == {bad}
+    assert [server.run(run_id).status for run_id in (bad, other)] == ["running", "failed"]
+    assert status_of(server, agent) == "lost"
+    rounds.for_seconds(1)
+    assert server.run(bad).status == "failed"
+    server.check()
 
 
 # In one batch with those it judges
@@ -281,7 +320,7 @@ def running(server: Server) -> Iterator[Loop]:
 
 
 def test_the_loop_finds_whom_it_must_by_itself(server, clock, running):
-    server.controller.lease = 0.3
+    server.controller.lease = 0.6
     agent = server.agent()
     running.start()
     clock.passes(60)
@@ -289,7 +328,7 @@ def test_the_loop_finds_whom_it_must_by_itself(server, clock, running):
 
 
 def test_the_loop_lives_through_an_outage_and_says_so(server, clock, running, monkeypatch):
-    server.controller.lease = 0.3
+    server.controller.lease = 0.6
     agent = server.agent()
     append, tries = server.store.append, []
 
@@ -305,7 +344,7 @@ def test_the_loop_lives_through_an_outage_and_says_so(server, clock, running, mo
         wait_until(lambda: len(tries) > 3, "the loop goes on")
         clock.passes(60)
         wait_until(lambda: status_of(server, agent) == "lost", "the agent is lost")
-    assert [entry["log_level"] for entry in logs] == ["error", "error"]
+    assert [entry["log_level"] for entry in logs] == ["warning", "warning"]
 
 
 def test_a_loop_that_never_started_can_be_stopped(server):

@@ -1,23 +1,30 @@
 """Many at once: agents, people and the loop, in threads and on two servers. No attempt is ever handed out twice."""
 
 import threading
+from collections import Counter
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
 from random import Random
 from typing import Any
 
 import pytest
 
+from controller.exchange import Held, Report
 from controller.handle import By
 from controller.loop import Loop
+from domain.agent import AgentRegistered
 from domain.refused import Refused
 from domain.run import StopRun
 from domain.task import ArtifactAdded, StopTask
 from eventstore.sql import SqlStore, open_store
-from tests.controller.server import BY, Agent, Server, claimed, ended, is_over, new_id, race, step
+from tests.controller.server import BY, Agent, Server, claimed, ended, is_over, new_id, pipeline, race, step
+from tests.support.crash_server import Got
+from tests.support.crashing import CrashServer, forking
 from tests.support.waiting import wait_until
 
 AGENTS = 8
+JOINS_AT_ONCE = 20
 
 
 def works(agent: Agent, *servers: Server, most: int = 3) -> list[tuple[str, int]]:
@@ -75,6 +82,58 @@ def test_parents_that_end_on_two_servers_at_once_are_joined_once(postgres_url, o
         assert there.run(run_id).status == "completed"
     here.check()
     there.check()
+
+
+class Side:
+    """An agent in a process of its own, whose server is another process than the other side's."""
+
+    def __init__(self, server: CrashServer, queue: str) -> None:
+        self._server, self._queue, self._session = server, queue, new_id()
+        asked = AgentRegistered(name=queue, session=self._session, queues=[queue], slots=JOINS_AT_ONCE)
+        self._id = server.ask("register", asked)
+        self.held: dict[str, Got] = {}
+
+    def claims(self) -> None:
+        """Get all there is."""
+        found = self._server.ask("exchange", self._id, self._session, [], [], JOINS_AT_ONCE)
+        self.held = {got.step: got for got in found.claims}
+
+    def ends(self, number: int, both: threading.Barrier) -> list[str]:
+        """End one step at the moment in which the other side ends one; why it was refused."""
+        got = self.held.pop(f"{self._queue} {number}")
+        held = [Held(other.id, other.attempt) for other in self.held.values()]
+        report = Report(task_id=got.id, attempt=got.attempt, status="completed")
+        both.wait(60)
+        return list(self._server.ask("exchange", self._id, self._session, held, [report], 0).refused)
+
+
+@pytest.mark.parametrize("joins", [100, pytest.param(5_000, marks=pytest.mark.storm)])
+def test_parents_that_end_in_two_processes_at_once_are_joined_once(postgres_url, opened, joins: int):
+    numbers = range(JOINS_AT_ONCE)
+    steps = [
+        *(step(f"{side} {n}", queue=side) for n in numbers for side in ("left", "right")),
+        *(step(f"join {n}", f"left {n}", f"right {n}", queue="joins") for n in numbers),
+    ]
+    both = threading.Barrier(2)
+    with forking() as forker, ThreadPoolExecutor(2) as threads:
+        servers = [forker.serve(postgres_url), forker.serve(postgres_url)]
+        for queue in ("left", "right", "joins"):
+            servers[0].ask("create_queue", queue, queue)
+        left, right = Side(servers[0], "left"), Side(servers[1], "right")
+        for turn in range(joins // JOINS_AT_ONCE):
+            servers[turn % 2].ask("submit", f"turn {turn}", pipeline(steps))
+            left.claims()
+            right.claims()
+            for n in numbers:
+                ends = [threads.submit(side.ends, n, both) for side in (left, right)]
+                assert [end.result(60) for end in ends] == [[], []]
+        for server in servers:
+            assert server.end() == 0
+    server = Server(opened(postgres_url), queues=())
+    of_joins = [row for row in server.events("TaskCreated", "TaskEnqueued") if (row.subject or "").startswith("join")]
+    assert set(Counter((row.stream, row.type) for row in of_joins).values()) == {1}
+    assert len(of_joins) == 2 * joins == 2 * len(server.rows("work"))
+    server.check()
 
 
 def test_of_racing_reports_for_one_attempt_one_counts(store):

@@ -1,8 +1,7 @@
 """One task or one run: as of now, as of any moment before, and read on from where the last look ended."""
 
-from dataclasses import replace
-
 import pytest
+from msgspec.structs import replace
 
 from controller.reading import Reader
 from domain.content import Content, Edit, Parameter

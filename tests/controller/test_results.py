@@ -8,7 +8,7 @@ from domain.pipeline import StepDefinition
 from domain.refused import Refused
 from domain.run import CompleteStep, RetryStep
 from domain.run_state import Gates
-from domain.task import ArtifactAdded, EnqueueTask, PublishTask, TaskEdited
+from domain.task import ArtifactAdded, EnqueueTask, PublishTask, RemoveArtifacts, TaskEdited
 from tests.controller.server import Server, pipeline, step
 
 CODE = Content(script=Script(source="5" * 64, entry_point="t.py"), hyperparameters={"General": {"lr": Parameter(0.1)}})
@@ -51,6 +51,17 @@ def test_the_second_run_reuses_the_first_ones_results_with_all_that_refers_to_th
     assert overrides.parameters == {"General/lr": 0.3, "General/x": 7}
     assert list(step_a.artifacts) == ["data"]
     server.agent().work()
+    server.check()
+
+
+def test_results_of_which_an_artifact_was_removed_are_not_reused(server):
+    made = run_through(server, submit(server))
+    server.do(made, RemoveArtifacts(names=["data"]))
+    run_id = submit(server)
+    found = gates(server, run_id).found
+    assert found is not None
+    assert found.reason == f"the result of task {made} is not there any more"
+    assert server.statuses(run_id)["a"] == "queued"
     server.check()
 
 

@@ -12,6 +12,7 @@ from domain.content import Content, Edit, Parameter
 from domain.pipeline import ContinueBehaviour
 from domain.refused import Unknown
 from domain.run import Decided, Fact, Run, StartRun, StopRun
+from domain.run_events import RunFailed
 from domain.task import ArtifactAdded, EndTask, LoseTask, ModelAdded, PublishTask, StopTask, TaskCreated, TaskEdited
 from eventstore.leaf import leaf_hash
 from eventstore.sql import SqlStore, open_store
@@ -429,7 +430,7 @@ def reverses(_run: Run, _fact: Fact, decided: Sequence[Decided]) -> Sequence[Dec
 
 def adds(run: Run, fact: Fact, decided: Sequence[Decided]) -> Sequence[Decided]:
     """The candidate ends a run in another way."""
-    ends = [Decided(f"run-{run.id}", runs.RunFailed(reason="always"))]
+    ends = [Decided(f"run-{run.id}", RunFailed(reason="always"))]
     return ends if run.open == 0 and decided else decided
 
 

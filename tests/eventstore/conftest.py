@@ -5,20 +5,16 @@ from contextlib import ExitStack, closing
 
 import pytest
 
-from eventstore.memory import MemoryStore
 from eventstore.sql import SqlStore, open_store
 from eventstore.store import Store
+from tests.eventstore.sharded import store_of
 
 
 @pytest.fixture(params=["memory", "sqlite", "postgres"])
 def store(request: pytest.FixtureRequest) -> Iterator[Store]:
     """An empty store of each kind."""
-    if request.param == "memory":
-        with closing(MemoryStore()) as store:
-            yield store
-    else:
-        with closing(open_store(request.getfixturevalue(f"{request.param}_url"))) as store:
-            yield store
+    with closing(store_of(request, request.param, 1)) as store:
+        yield store
 
 
 @pytest.fixture(params=["sqlite", "postgres"])

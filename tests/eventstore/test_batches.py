@@ -8,10 +8,11 @@ from typing import Any
 
 import pytest
 
+import eventstore.batches
 from eventstore.appending import Batch, Heads
 from eventstore.batches import MOST_JOBS, Batcher, ShardClosed
 from eventstore.memory import MemoryStore
-from eventstore.store import Append, NewEvent, StoreUnavailable
+from eventstore.store import Append, NewEvent, StoreBusy, StoreUnavailable
 from tests.support.waiting import wait_until
 
 LIMIT = 20
@@ -38,7 +39,7 @@ class Shard:
 
 class CountedBatch(Batch):
     def __init__(self, shard: Shard) -> None:
-        super().__init__(shard.store, Heads(), shard=0, now=1, head=0)
+        super().__init__(shard.store, Heads(), shard=0, clock=1, last=0, head=0)
         self._shard = shard
 
     def commit(self) -> None:
@@ -189,6 +190,32 @@ def test_closing_waits_for_those_who_were_taken_and_refuses_the_rest(shard: Shar
             assert not closing.done()
         closing.result(LIMIT)
     assert waiting.result(0) == "a"
+
+
+def test_only_so_many_may_wait_and_who_is_turned_away_has_done_nothing(shard: Shard, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(eventstore.batches, "MOST_WAITING", 3)
+    with held_up(shard):
+        taken = [shard.submit(adds(name)) for name in "abc"]
+        with pytest.raises(StoreBusy, match="3 commands wait"):
+            shard.submit(adds("d"))
+        assert (shard.batcher.waiting, shard.batcher.measures.turned_away) == (3, 1)
+    wait(taken, LIMIT)
+    assert shard.submit(adds("d")).result(LIMIT) == "d"
+    assert shard.sizes == [0, 3, 1]
+
+
+def test_what_was_done_is_counted(shard: Shard):
+    with held_up(shard):
+        futures = [shard.submit(adds(name)) for name in "ab"]
+        futures.append(shard.submit(lambda batch: [adds("x")(batch), adds("y")(batch)]))
+    wait(futures, LIMIT)
+    shard.failures = [StoreUnavailable("gone")]
+    assert isinstance(shard.submit(adds("c")).exception(LIMIT), StoreUnavailable)
+    measures = shard.batcher.measures
+    assert (measures.events, measures.failed) == (4, 1)
+    assert (measures.append.count, measures.commit.count, measures.decide.count) == (4, 2, 2)
+    assert (measures.jobs.counts[0], measures.jobs.counts[2], measures.jobs.total) == (1, 1, 4), "of 1 and of 3"
+    assert 0 < measures.decide.total <= measures.commit.total <= measures.append.total
 
 
 def refuses(shard: Shard) -> bool:

@@ -1,16 +1,29 @@
-"""The promise (eventstore/store.py), on every store: one caller at a time. Races are in test_storm."""
+"""The promise (eventstore/store.py), on every store, the only shard or one of several: one caller at a time.
 
-from dataclasses import replace
+Races are in test_storm.
+"""
+
+from collections.abc import Iterator
+from contextlib import closing
 from hashlib import sha256
 
 import pytest
+from msgspec.structs import replace
 
 from eventstore.leaf import leaf_hash
 from eventstore.store import Delete, NewEvent, Put, Recorded, Store, VersionConflict, append
+from tests.eventstore.sharded import MINE, SHARDS, OnShard, store_of
 
 STARTED = NewEvent(
     stream="task-1", type="TaskStarted", data='{"agent":"a1"}', subject="train", from_state="queued", to_state="running"
 )
+
+
+@pytest.fixture(params=[(kind, shards) for shards in (1, SHARDS) for kind in ("memory", "sqlite", "postgres")], ids=str)
+def store(request: pytest.FixtureRequest) -> Iterator[Store]:
+    kind, shards = request.param
+    with closing(store_of(request, kind, shards)) as store:
+        yield store if shards == 1 else OnShard(store)
 
 
 def event(stream: str, run_id: str | None = None) -> NewEvent:
@@ -45,10 +58,11 @@ def test_an_event_comes_back_as_it_was_given(store: Store):
     [recorded] = append(store, [given]).result()
     assert store.read() == [recorded]
     assert store.stream("task-1") == [recorded]
-    assert {name: getattr(recorded, name) for name in NewEvent.__slots__} == {
-        name: getattr(given, name) for name in NewEvent.__slots__
+    assert {name: getattr(recorded, name) for name in NewEvent.__struct_fields__} == {
+        name: getattr(given, name) for name in NewEvent.__struct_fields__
     }
-    assert (recorded.shard, recorded.position, recorded.version, recorded.run_version) == (0, 1, 1, 1)
+    shard = MINE if isinstance(store, OnShard) else 0
+    assert (recorded.shard, recorded.position, recorded.version, recorded.run_version) == (shard, 1, 1, 1)
 
 
 def test_what_is_not_given_is_none(store: Store):

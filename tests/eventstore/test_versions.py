@@ -119,29 +119,29 @@ def test_migrating_runs_the_missing_revisions(database_url: str, tmp_path: Path,
     (migrations / "versions").mkdir(parents=True)
     for file in Path(versions.__file__).with_name("migrations").rglob("*.py"):
         (migrations / file.relative_to(Path(versions.__file__).with_name("migrations"))).write_text(file.read_text())
-    (migrations / "versions" / "0003_more.py").write_text(
+    (migrations / "versions" / "0004_more.py").write_text(
         "from alembic import op\n"
-        "revision, down_revision = '0003', '0002'\n"
+        "revision, down_revision = '0004', '0003'\n"
         "def upgrade():\n"
         "    op.execute('CREATE TABLE more (number INTEGER)')\n"
     )
-    monkeypatch.setattr(versions, "REVISIONS", (*versions.REVISIONS, "0003"))
+    monkeypatch.setattr(versions, "REVISIONS", (*versions.REVISIONS, "0004"))
     monkeypatch.setattr(versions, "__file__", str(tmp_path / "versions.py"))
-    assert migrate(database_url) == ("0002", "0003")
+    assert migrate(database_url) == ("0003", "0004")
     with closing(open_store(database_url)) as store, store.database.reading() as connection:
         assert connection.execute(text("SELECT count(*) FROM more")).scalar() == 0
 
 
 def test_a_migration_that_fails_changes_nothing(database_url: str, monkeypatch: pytest.MonkeyPatch):
     open_store(database_url).close()
-    monkeypatch.setattr(versions, "REVISIONS", (*versions.REVISIONS, "0003"))
+    monkeypatch.setattr(versions, "REVISIONS", (*versions.REVISIONS, "0004"))
 
     def half_done(connection: Connection, upto: str) -> None:
         connection.execute(text("CREATE TABLE more (number INTEGER)"))
         raise LookupError(upto)
 
     monkeypatch.setattr(versions, "run_migrations", half_done)
-    with pytest.raises(LookupError, match="0003"):
+    with pytest.raises(LookupError, match="0004"):
         migrate(database_url)
     with connected(database_url) as connection:
         assert "more" not in str(description(connection))
