@@ -1,4 +1,4 @@
-"""Pipelines: `from foldline.automation import PipelineController, PipelineDecorator`."""
+"""Pipelines, schedules and triggers: `from foldline.automation import PipelineController, TaskScheduler`."""
 
 from typing import TYPE_CHECKING
 
@@ -7,14 +7,18 @@ from foldline.automation.retries import Retry
 
 if TYPE_CHECKING:
     from foldline.automation.decorator import PipelineDecorator
+    from foldline.automation.scheduler import TaskScheduler
+    from foldline.automation.trigger import TriggerScheduler
 
-__all__ = ["PipelineController", "PipelineDecorator", "Retry"]
+__all__ = ["PipelineController", "PipelineDecorator", "Retry", "TaskScheduler", "TriggerScheduler"]
+
+# Imported when they are asked for.
+_LATER = {"PipelineDecorator": "decorator", "TaskScheduler": "scheduler", "TriggerScheduler": "trigger"}
 
 
 def __getattr__(name: str) -> object:
-    """PipelineDecorator is imported when it is asked for."""
-    if name != "PipelineDecorator":
+    if name not in _LATER:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from foldline.automation.decorator import PipelineDecorator
+    from importlib import import_module
 
-    return PipelineDecorator
+    return getattr(import_module(f"foldline.automation.{_LATER[name]}"), name)

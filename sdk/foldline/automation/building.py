@@ -11,7 +11,9 @@ from foldline.automation.functions import arguments_of, names_of
 from foldline.automation.nodes import Node, steps_named_in
 from foldline.automation.reporting import ReportingRun
 from foldline.automation.retries import RetryOnFailure, retry_of
+from foldline.client import shared
 from foldline.definition import defining
+from foldline.destinations import destination_of
 from foldline.errors import DefinitionError, FoldlineError
 from foldline.formats import plain
 from foldline.listing import Json
@@ -101,6 +103,16 @@ class BuiltPipeline(ReportingRun):
         self._objects: dict[str, dict[str, Any]] = {}
         self._sources: list[Snapshot] = []
 
+    @property
+    def destination(self) -> str:
+        """Where the run's own files go; "" is the server."""
+        return destination_of(self._output_uri)
+
+    def say_destination(self, run_id: str) -> None:
+        """Put it on the record of the run."""
+        if self.destination:
+            shared().tasks.edit(run_id, {"output_destination": self.destination})
+
     def set_default_execution_queue(self, default_execution_queue: str | None) -> None:
         """The queue of every step that names none."""
         self._default_queue = default_execution_queue
@@ -175,8 +187,8 @@ class BuiltPipeline(ReportingRun):
                 raise DefinitionError(f"step {name!r}: parameter {path!r} has no section: write 'General/{path}'")
         fields = options.flat_fields(task_overrides or {})
         destination = self._output_uri if output_uri is None else output_uri
-        if isinstance(destination, str):
-            fields.setdefault("output_destination", destination)
+        if destination is not None:
+            fields.setdefault("output_destination", destination_of(destination))
         deep = recursively_parse_parameters
         spoken_of = [
             *(step for value in overrides.values() for step in steps_named_in(value, self._nodes, deep=deep)),
@@ -291,8 +303,8 @@ class BuiltPipeline(ReportingRun):
         if docker or docker_args or docker_bash_setup_script:
             task["container"] = container(docker, docker_args, docker_bash_setup_script)
         destination = self._output_uri if output_uri is None else output_uri
-        if isinstance(destination, str):
-            task["output_destination"] = destination
+        if place := destination_of(destination):
+            task["output_destination"] = place
         node = Node(
             name=name,
             queue=execution_queue,

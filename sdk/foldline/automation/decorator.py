@@ -20,6 +20,7 @@ from foldline.automation.nodes import Node
 from foldline.automation.performing import PipelineFunction, check_hosted_at_exit
 from foldline.automation.retries import RetryOnFailure
 from foldline.client import shared
+from foldline.destinations import destination_of
 from foldline.errors import FoldlineError
 from foldline.listing import Json
 from foldline.placing import main_file, place_of
@@ -391,9 +392,8 @@ class PipelineDecorator(PipelineController):
             task["configuration"] = configuration
         if given["docker"] or given["docker_args"] or given["docker_bash_setup_script"]:
             task["container"] = container(given["docker"], given["docker_args"], given["docker_bash_setup_script"])
-        destination = self._output_uri if given["output_uri"] is None else given["output_uri"]
-        if isinstance(destination, str):
-            task["output_destination"] = destination
+        if place := destination_of(self._output_uri if given["output_uri"] is None else given["output_uri"]):
+            task["output_destination"] = place
         return task
 
     def _script_of(self, component: Component) -> Json:

@@ -27,6 +27,7 @@ from foldline.automation.submitting import SERVICES
 from foldline.client import shared
 from foldline.connecting import like
 from foldline.definition import end_definition
+from foldline.destinations import folder_of
 from foldline.errors import DefinitionError, FoldlineError
 from foldline.formats import is_exact_json, plain
 from foldline.listing import Json
@@ -115,13 +116,16 @@ class PipelineFunction:
                 f"{values[wrong[0]]!r}"
             )
         runs = shared().runs
+        draft = number > 0 or bool(pipeline.destination)  # until what its host has to know is said
         run = runs.submit(
             pipeline.as_document(self.host_queue or SERVICES, hosted_here=False),
             parameters=plain(values),
-            draft=number > 0,
+            draft=draft,
         )
+        pipeline.say_destination(run["id"])
         if number:
             runs.edit(run["id"], {"runtime": {COUNTER: str(number)}})
+        if draft:
             run = runs.start(run["id"])
         pipeline.announce(run)
         if not self.several:
@@ -171,6 +175,7 @@ class PipelineFunction:
                 pipeline.take_agent(queue, stack.enter_context(LocalAgent(queue, client.url)).check)
             document = pipeline.as_document(self.host_queue or SERVICES, hosted_here=True)
             run, hosting = Hosting.submit(document, parameters=plain(values))
+            pipeline.say_destination(run["id"])
             pipeline.announce(run)
             if threading.current_thread() is threading.main_thread():
                 # As Ctrl-C would, so that the function may save its work.
@@ -206,9 +211,9 @@ class PipelineFunction:
         if dynamic is not None and (failed := dynamic.failure()) is not None:
             raise failed
         if self.return_value and result is not None:
-            upload(
-                hosting.client, hosting.run_id, str(self.return_value), pipeline.codec.pack(self.return_value, result)
-            )
+            client, packed = hosting.client, pipeline.codec.pack(self.return_value, result)
+            folder = folder_of(client.tasks.get(hosting.run_id)) if pipeline.destination else None
+            upload(client, hosting.run_id, str(self.return_value), packed, folder=folder)
         return result
 
     def _connect_sections(self, hosting: Hosting, values: Mapping[str, Any]) -> None:

@@ -238,8 +238,14 @@ class SubmittedPipeline(BuiltPipeline):
         hosting: Hosting | None = None
         if hosted_here and self._callbacks:
             self._run, hosting = Hosting.submit(definition, queue=queue)
+            self.say_destination(str(self._run["id"]))
         else:
-            self._run = client.runs.submit(definition, draft=draft, queue=queue)
+            place = self.destination
+            self._run = client.runs.submit(definition, draft=draft or bool(place), queue=queue)
+            # Said before it starts: its host, and its steps, may put out what is the run's own.
+            self.say_destination(str(self._run["id"]))
+            if place and not draft:
+                self._run = client.runs.start(str(self._run["id"]))
         self._say_submitted(draft, queue)
         self._to_be.tell(Task(str(self._run["id"])))
         return hosting
