@@ -1,5 +1,7 @@
 """What an event makes of the row of its run."""
 
+from collections.abc import Sequence
+
 import msgspec
 
 from domain.lifecycle import RUN_ENDED
@@ -21,7 +23,7 @@ from domain.run_events import (
     RunStopRequested,
     StepsReopened,
 )
-from domain.task import ArtifactAdded
+from domain.task import ArtifactAdded, ArtifactsRemoved
 from eventstore.codec import encode
 from projections.projection import Entry
 from projections.sheet import Row
@@ -61,6 +63,8 @@ def evolve_run(row: Row, entry: Entry) -> None:
             _evolve_host(row, event, at)
         case ArtifactAdded() if entry.step is None:
             add_artifact(row, event.name)
+        case ArtifactsRemoved() if entry.step is None:
+            remove_artifacts(row, event.names)
         case _:
             pass
 
@@ -78,6 +82,11 @@ def add_artifact(row: Row, name: str) -> None:
     names: list[str] = msgspec.json.decode(row["artifacts"])
     if name not in names:
         row["artifacts"] = encode(sorted([*names, name]))
+
+
+def remove_artifacts(row: Row, names: Sequence[str]) -> None:
+    known: list[str] = msgspec.json.decode(row["artifacts"])
+    row["artifacts"] = encode([name for name in known if name not in names])
 
 
 def _evolve_host(row: Row, event: HostEnqueued | HostStarted | HostLost | HostEnded, at: int) -> None:

@@ -19,6 +19,7 @@ from domain.run_events import (
 )
 from domain.task import (
     ArtifactAdded,
+    ArtifactsRemoved,
     TaskAdopted,
     TaskCompleted,
     TaskCreated,
@@ -32,7 +33,7 @@ from domain.task import (
 )
 from eventstore.codec import encode
 from projections.projection import Entry
-from projections.run_rows import add_artifact
+from projections.run_rows import add_artifact, remove_artifacts
 from projections.sheet import Row
 
 # What may follow the end of a step's task before the step has ended.
@@ -72,6 +73,8 @@ def evolve_step(row: Row, entry: Entry) -> None:
             _task_stopped(row, event.reason, at)
         case ArtifactAdded():
             add_artifact(row, event.name)
+        case ArtifactsRemoved():
+            remove_artifacts(row, event.names)
         case StepFailed():
             _end(row, "failed", event.reason, at)
         case StepSkipped():

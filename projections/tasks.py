@@ -9,6 +9,7 @@ from sqlalchemy import Table
 
 from domain.task import (
     ArtifactAdded,
+    ArtifactsRemoved,
     ModelAdded,
     TaskAdopted,
     TaskCompleted,
@@ -44,6 +45,7 @@ KINDS = (
     TaskReset,
     TaskPublished,
     ArtifactAdded,
+    ArtifactsRemoved,
     ModelAdded,
 )
 

@@ -10,13 +10,13 @@ from api.asking import Asking, Expected, Wired, said
 from api.controllers import asked_of, task_of
 from api.documented import problems
 from api.paging import Page, page
-from api.routes.tasks import COMMAND, present_view
+from api.routes.tasks import COMMAND, as_of, present_view
 from api.services import Services
 from api.views import artifact_view, model_view
 from api.wire import JsonResponse
 from controller.handle import Answer, By
 from domain.refused import Invalid
-from domain.task import ArtifactAdded, ModelAdded
+from domain.task import ArtifactAdded, ModelAdded, RemoveArtifacts
 
 router = APIRouter(tags=["tasks"])
 
@@ -43,11 +43,22 @@ def add_artifact(
     task_id: TaskId, body: bodies.AddArtifact, services: Wired, asking: Asking, expect: Expected
 ) -> Response:
     """Its bytes are stored already: as a blob, or elsewhere. One of the same name takes the older one's place."""
-    answer = _add(services, task_id, body.added(size_of_blob(services, body.sha256)), asking, expect)
+    answer = _tell(services, task_id, body.added(size_of_blob(services, body.blob)), asking, expect)
     artifact = task_of(services.reader, task_id, answer.version).artifacts[body.name]
     response = JsonResponse(artifact_view(artifact), 201)
     said(response, answer)
     return response
+
+
+@router.post(
+    "/tasks/{task_id}/artifacts/delete", response_model=shapes.Task, summary="Remove artifacts", responses=COMMAND
+)
+def remove_artifacts(
+    task_id: TaskId, body: bodies.RemoveArtifacts, services: Wired, asking: Asking, expect: Expected
+) -> Response:
+    """All of them or none. The task names them no more; their bytes stay: others may share them, and history does."""
+    command = RemoveArtifacts(names=body.names, attempt=body.attempt)
+    return as_of(services, _tell(services, task_id, command, asking, expect))
 
 
 @router.post(
@@ -59,7 +70,7 @@ def add_model(task_id: TaskId, body: bodies.AddModel, services: Wired, asking: A
     One of the same id takes the older one's place: that is how a model is changed, published and archived.
     """
     command = body.added(task_of(services.reader, task_id).project)
-    answer = _add(services, task_id, command, asking, expect)
+    answer = _tell(services, task_id, command, asking, expect)
     models = task_of(services.reader, task_id, answer.version).models
     # Without an id it is new, and new ones come last; a repeat of the request finds it there too.
     model = models[-1] if body.id is None else _named(models, body.id, body.kind)
@@ -68,8 +79,12 @@ def add_model(task_id: TaskId, body: bodies.AddModel, services: Wired, asking: A
     return response
 
 
-def _add(
-    services: Services, task_id: str, command: ArtifactAdded | ModelAdded, asking: By, expect: int | None
+def _tell(
+    services: Services,
+    task_id: str,
+    command: ArtifactAdded | RemoveArtifacts | ModelAdded,
+    asking: By,
+    expect: int | None,
 ) -> Answer:
     """To the task, or to the run of this id."""
     controller = services.controller

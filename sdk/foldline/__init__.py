@@ -1,9 +1,8 @@
 """Foldline: pipelines for people who train and process models. The SDK, as a script imports it."""
 
-from typing import TYPE_CHECKING
-
 from foldline.version import VERSION as __version__
 
+TYPE_CHECKING = False  # typing's own would be most of what `import foldline` takes
 if TYPE_CHECKING:
     from foldline.automation.controller import PipelineController, PipelineDecorator
     from foldline.client import Client

@@ -14,27 +14,6 @@ class WithoutSome(TaskHandle):
     """Task's methods that say what to do instead."""
 
     @classmethod
-    def set_offline(cls, offline_mode: bool = False) -> None:
-        """Raises NotSupported when it is to be switched on."""
-        if offline_mode:
-            raise NotSupported(
-                "a task needs a server: start one beside the script with `foldline-server dev`, "
-                "or leave Task.set_offline(True) out"
-            )
-
-    @classmethod
-    def is_offline(cls) -> bool:
-        return False
-
-    @classmethod
-    def import_offline_session(
-        cls, session_folder_zip: str, previous_task_id: str | None = None, iteration_offset: int | None = 0
-    ) -> NoReturn:
-        raise NotSupported(
-            "there are no offline sessions here: import it into a ClearML server, or run the script again"
-        )
-
-    @classmethod
     def set_credentials(
         cls,
         api_host: str | None = None,

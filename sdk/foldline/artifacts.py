@@ -6,10 +6,12 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from foldline import formats
+from foldline import destinations, formats
+from foldline.archives import unpacked
 from foldline.errors import FoldlineError
 from foldline.formats import Packed
 from foldline.storage import fetch_url
+from foldline.stores import local_path
 
 if TYPE_CHECKING:
     from foldline.client import Client
@@ -53,7 +55,7 @@ class Artifact:
 
     @property
     def hash(self) -> str:
-        """The SHA-256 of the bytes, empty when they are stored elsewhere."""
+        """The SHA-256 of the bytes, empty when nobody has said it."""
         return str(self._record.get("hash") or "")
 
     @property
@@ -81,11 +83,11 @@ class Artifact:
         """
         if block_unsafe_artifacts and self.format == "pickle" and deserialization_function is None:
             raise FoldlineError(f"artifact {self.name!r} is a pickle, and those were to be blocked")
-        path = fetch_url(self.url, self._client, force=force_download)
+        path = self._fetched(force_download)
         if deserialization_function is not None:
             return deserialization_function(path.read_bytes())
         if self.format == "folder":
-            return _extracted(path)
+            return self._extracted(path)
         return formats.load(self.format, self.type, path)
 
     def get_local_copy(
@@ -93,15 +95,23 @@ class Artifact:
     ) -> str | None:
         """The path of a local copy; an uploaded folder comes as a folder. None on failure, unless `raise_on_error`."""
         try:
-            path = fetch_url(self.url, self._client, force=force_download)
+            path = self._fetched(force_download)
             if extract_archive and self.format == "folder":
-                path = _extracted(path)
+                path = self._extracted(path)
         except (FoldlineError, OSError) as why:
             if raise_on_error:
                 raise
             log.warning("artifact %r cannot be fetched: %s", self.name, why)
             return None
         return str(path)
+
+    def _fetched(self, force: bool) -> Path:
+        """Raises FoldlineError when it cannot be had, or is not what was stored."""
+        return fetch_url(self.url, self._client, force=force, sha256=self.hash or None)
+
+    def _extracted(self, archive: Path) -> Path:
+        # One that lies where it was put has no room beside it that would be ours.
+        return _extracted(archive) if local_path(self.url) is None else unpacked(archive)
 
 
 class Artifacts(Mapping[str, Artifact]):
@@ -132,10 +142,20 @@ def upload(
     *,
     metadata: Mapping[str, Any] | None = None,
     mode: str = "output",
+    folder: str | None = None,
 ) -> dict[str, Any]:
-    """Store the bytes, then say so on the task: whoever reads the artifact's name can read its bytes."""
+    """Store the bytes, then say so on the task: whoever reads the artifact's name can read its bytes.
+
+    They go to the server, unless a `folder` is given (`destinations.folder_of`).
+    """
+    address: dict[str, Any] = {}
     try:
-        if packed.path is not None:
+        if folder is not None:
+            content = packed.data or b"" if packed.path is None else packed.path
+            filename = packed.filename or name
+            url, sha256, size = destinations.put(client, content, folder, f"artifacts/{name}", filename)
+            address["url"] = url
+        elif packed.path is not None:
             sha256, size = client.blobs.put_file(packed.path)
         else:
             sha256, size = client.blobs.put_bytes(packed.data or b"")
@@ -143,6 +163,7 @@ def upload(
         if packed.temporary and packed.path is not None:
             packed.path.unlink(missing_ok=True)
     record = {
+        **address,
         "name": name,
         "sha256": sha256,
         "size": size,

@@ -5,6 +5,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
 from foldline.artifacts import Artifact, upload
+from foldline.destinations import folder_of
 from foldline.errors import FoldlineError, NotFound
 from foldline.formats import is_parameter, type_name
 from foldline.passed import put_together
@@ -36,12 +37,12 @@ def store(value: Any, task: Mapping[str, Any], client: "Client") -> None:
     if not names:
         return
     parameters: dict[str, Any] = {}
-    codec = codec_of(task)
+    codec, folder = codec_of(task), folder_of(task)
     for name, part in zip(names, _parts(value, names), strict=True):
         if is_parameter(part):
             parameters[name] = {"value": part, "type": type_name(part)}
         else:
-            upload(client, str(task["id"]), name, codec.pack(name, part))
+            upload(client, str(task["id"]), name, codec.pack(name, part), folder=folder)
     if parameters:
         client.tasks.edit(str(task["id"]), {"hyperparameters": {RETURNS: parameters}})
 

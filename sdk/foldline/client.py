@@ -4,10 +4,11 @@ import atexit
 import contextlib
 import os
 from collections.abc import Generator, Mapping
-from functools import cached_property
+from functools import cache, cached_property
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
+from foldline import process
 from foldline.calls.agents import Agents
 from foldline.calls.blobs import Blobs
 from foldline.calls.events import Events
@@ -173,11 +174,20 @@ _shared: dict[tuple[str | None, str | None], Client] = {}
 
 def shared() -> Client:
     """The client that Task and PipelineController use: one per address and token of the environment."""
+    if process.offline():
+        return _offline()
     asked = (os.environ.get("FOLDLINE_URL"), os.environ.get("FOLDLINE_TOKEN"))
     if not _shared:
         # Registered before whatever needs the client at the interpreter's end, hence run after it.
         atexit.register(close_shared)
     return _shared.get(asked) or _shared.setdefault(asked, Client())
+
+
+@cache
+def _offline() -> Client:
+    from foldline.offline_client import OfflineClient
+
+    return OfflineClient()
 
 
 def close_shared() -> None:

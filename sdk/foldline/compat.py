@@ -39,6 +39,9 @@ IGNORED: Final[dict[str, dict[str, tuple[Any, str]]]] = {
         "wait_on_upload": (False, "an upload is done when the call returns"),
         "retries": (0, "a server that is away is asked again by itself"),
     },
+    "Task.delete_artifacts": {
+        "delete_from_storage": (True, "bytes are shared by content, and stay for who else has them"),
+    },
     "Task.flush": {"wait_for_uploads": (False, "an upload is done when its call returns")},
     "Logger.report_text": {"level": (logging.INFO, "the console has no levels")},
     "Logger.report_matplotlib_figure": {

@@ -7,6 +7,7 @@ from typing import Any, ClassVar, Final
 
 from foldline import compat
 from foldline.client import shared
+from foldline.destinations import destination_of
 from foldline.errors import FoldlineError
 from foldline.handle import TaskHandle
 from foldline.recipe import container
@@ -72,12 +73,12 @@ class WithDetails(TaskHandle):
 
     @property
     def output_uri(self) -> str:
-        """Where the task's files go; "" is the server's own store."""
+        """Where the task's files go: a folder's path, or its address; "" is the server's own store."""
         return str(self.data["output_destination"])
 
     @output_uri.setter
     def output_uri(self, value: str | bool | None) -> None:
-        self._edit(output_destination=value if isinstance(value, str) else "")
+        self._edit(output_destination=destination_of(value))
 
     @property
     def storage_uri(self) -> str:

@@ -88,9 +88,9 @@ class WithOutcome(TaskHandle):
 
     def mark_stopped(self, force: bool = False, status_message: str | None = None) -> None:
         """Stop the task at once. `force`: also one that does not run, by way of an attempt that does nothing."""
-        self._release()
+        attempt = self._given_up(force)
         self._run_first(force, "stopped", "in_progress", "queued")
-        self._record = self._client.tasks.stop(self.id, status_message or "", now=True)
+        self._record = self._client.tasks.stop(self.id, status_message or "", now=True, attempt=attempt)
 
     def stopped(
         self,
@@ -107,9 +107,9 @@ class WithOutcome(TaskHandle):
     ) -> None:
         """End the task well. `force`: also one that does not run, by way of an attempt that does nothing."""
         with self._refusals(ignore_errors):
-            self._release()
+            attempt = self._given_up(force)
             self._run_first(force, "completed", "in_progress", "stopped")
-            self._record = self._client.tasks.complete(self.id, status_message or "")
+            self._record = self._client.tasks.complete(self.id, status_message or "", attempt=attempt)
             self._publish_if_asked()
 
     def completed(self, ignore_errors: bool = True) -> None:
@@ -124,9 +124,10 @@ class WithOutcome(TaskHandle):
     ) -> None:
         """End the task as failed. `force`: also one that does not run, by way of an attempt that does nothing."""
         with self._refusals(ignore_errors):
-            self._release()
+            attempt = self._given_up(force)
             self._run_first(force, "failed", "in_progress", "queued", "stopped")
-            self._record = self._client.tasks.fail(self.id, _together(status_reason, status_message))
+            reason = _together(status_reason, status_message)
+            self._record = self._client.tasks.fail(self.id, reason, attempt=attempt)
 
     def publish(self, ignore_errors: bool = True) -> None:
         """Keep the task as it is for good."""
@@ -174,6 +175,12 @@ class WithOutcome(TaskHandle):
 
     def _is(self, status: str) -> bool:
         return self.get_status() == status
+
+    def _given_up(self, force: bool) -> int | None:
+        """The attempt of it that this process was until now, in whose name its outcome is said: none with `force`."""
+        attempt = None if force else process.attempt_of(self.id)
+        self._release()
+        return attempt
 
     def _run_first(self, force: bool, wanted: str, *open_: str) -> None:
         """What `force` stands for: a legal way to an outcome that the present status does not lead to."""

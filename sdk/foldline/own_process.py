@@ -135,10 +135,10 @@ class OwnAttempt(HeldAttempt):
         tasks = self._client.tasks
         try:
             if stopped is not None:
-                tasks.stop(self._id, stopped, now=True)
+                tasks.stop(self._id, stopped, now=True, attempt=self.attempt)
             elif failure is not None:
-                tasks.fail(self._id, failure)
-            elif tasks.complete(self._id)["runtime"].get(PUBLISH_ON_COMPLETION):
+                tasks.fail(self._id, failure, attempt=self.attempt)
+            elif tasks.complete(self._id, attempt=self.attempt)["runtime"].get(PUBLISH_ON_COMPLETION):
                 tasks.publish(self._id)
         except Refused as no:
             log.debug("task %s has its outcome already: %s", self._id, no)

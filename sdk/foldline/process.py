@@ -6,6 +6,9 @@ from typing import Final
 # The task and attempt of the process that started this one, when that was begun by Task.init: workers are part of it.
 INHERITED: Final = "FOLDLINE_OWN_TASK"
 
+# Set, and not to 0, false, no or off: there is no server.
+OFFLINE: Final = "FOLDLINE_OFFLINE_MODE"
+
 _own_task_id: str | None = None
 _own_attempt: int | None = None
 _simulated = False
@@ -23,6 +26,11 @@ def inherited() -> str | None:
 
 def given_by_agent() -> bool:
     return bool(os.environ.get("FOLDLINE_TASK_ID"))
+
+
+def offline() -> bool:
+    """Whether what tasks say stays on this machine. What an agent started has a server."""
+    return os.environ.get(OFFLINE, "").strip().lower() not in ("", "0", "false", "no", "off") and not given_by_agent()
 
 
 def attempt_of(identifier: str) -> int | None:

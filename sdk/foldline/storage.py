@@ -1,6 +1,7 @@
 """`StorageManager`: files by their address as local copies, and back; and the cache those copies lie in."""
 
 import fnmatch
+import functools
 import hashlib
 import logging
 import shutil
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from foldline import compat, stores
 from foldline.archives import ENDINGS, unpacked
 from foldline.caching import cache_dir
+from foldline.calls.blobs import digest_of
 from foldline.errors import FoldlineError, NotSupported
 from foldline.stores import BLOBS, blob_of, local_path, name_of, store_of, whole_or_not
 
@@ -215,28 +217,52 @@ class StorageManager:
         stores.report_every["downloaded"] = int(chunk_size_mb)
 
 
-def fetch_url(url: str, client: "Client", *, force: bool = False) -> Path:
-    """The local file of `url`. What lies in the cache is not asked for again, unless `force`."""
+def fetch_url(url: str, client: "Client", *, force: bool = False, sha256: str | None = None) -> Path:
+    """The local file of `url`. What lies in the cache is not asked for again, unless `force`.
+
+    Raises FoldlineError when it cannot be had, or has another hash than `sha256`, or than the address promises.
+    """
+    sha256 = sha256 or stores.digest_in(url)
     path = local_path(url)
     if path is not None:
         if not path.exists():
             raise FoldlineError(f"there is no file {path}")
+        if sha256 and path.is_file():
+            status = path.stat()
+            _check(url, sha256, _digest_of(str(path.absolute()), status.st_size, status.st_mtime_ns))
         return path
     if url.startswith("foldline://"):
-        sha256, name = blob_of(url)
-        target = cache_dir("blobs", sha256) / name
+        blob, name = blob_of(url)
+        target = cache_dir("blobs", blob) / name
         if force or not target.exists():
-            client.blobs.get(sha256, target)
+            client.blobs.get(blob, target)
         return target
-    return _from_elsewhere(url, client, force)
+    return _from_elsewhere(url, client, force, sha256)
 
 
-def _from_elsewhere(url: str, client: "Client", force: bool) -> Path:
-    folder = cache_dir("urls") / hashlib.sha256(url.encode()).hexdigest()[:32]
+@functools.lru_cache(maxsize=1024)
+def _digest_of(path: str, size: int, changed: int) -> str:
+    """Of a file as it was at that size and time: a large one on a shared disk is read once."""
+    return digest_of(path)[0]
+
+
+def _check(url: str, expected: str, found: str) -> None:
+    if found != expected:
+        raise FoldlineError(
+            f"{url} is not what was stored there: its SHA-256 is {found}, and was {expected}. Somebody has changed it"
+        )
+
+
+def _from_elsewhere(url: str, client: "Client", force: bool, sha256: str | None) -> Path:
+    # With the hash in it: what an address held at another time is another file.
+    key = f"{url}\n{sha256}" if sha256 else url
+    folder = cache_dir("urls") / hashlib.sha256(key.encode()).hexdigest()[:32]
     target = folder / name_of(url)
     if force or not target.exists():
         with whole_or_not(target) as part:
             store_of(url, client).read(url, part)
+            if sha256:
+                _check(url, sha256, digest_of(part)[0])
         if _file_limit is not None:
             _forget_the_oldest(folder.parent, _file_limit)
     elif _file_limit is not None:

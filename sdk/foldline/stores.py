@@ -4,14 +4,15 @@ import contextlib
 import functools
 import logging
 import os
+import re
 import tempfile
 import threading
 from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Final, Protocol
-from urllib.parse import quote, unquote, urlsplit
+from urllib.parse import parse_qsl, quote, unquote, urlsplit
 
-from foldline.errors import FoldlineError, NotFound, NotSupported
+from foldline.errors import DefinitionError, FoldlineError, NotFound, NotSupported
 
 if TYPE_CHECKING:
     from foldline.client import Client
@@ -19,6 +20,10 @@ if TYPE_CHECKING:
 PIECE: Final = 1 << 20
 MEGABYTE: Final = 1 << 20
 BLOBS: Final = "foldline://blobs"
+# Of the part of an address that says which hash the file in it has.
+DIGEST: Final = "sha256-"
+# Names in the query of an address that lets in whoever has it.
+SIGNATURES: Final = frozenset({"sig", "signature", "x-amz-signature", "x-goog-signature", "access_token"})
 
 log = logging.getLogger("foldline")
 
@@ -69,6 +74,12 @@ def store_of(url: str, client: "Client | None" = None) -> Store:
             return _Elsewhere()
 
 
+def check_at_hand(url: str) -> None:
+    """Raises FoldlineError when files cannot be put there for want of a package."""
+    if url and isinstance(store := store_of(url), _Elsewhere):
+        store.check(url)
+
+
 def local_path(url: str) -> Path | None:
     """The path that an address of this machine's disk means; None for any other address."""
     parts = urlsplit(url)
@@ -90,6 +101,26 @@ def blob_of(url: str) -> tuple[str, str]:
         raise FoldlineError(f"{url} is no address of a blob: those read {BLOBS}/<sha256>/<name>")
     # The name comes from whoever uploaded it, and decides nothing but the last part of a path in our cache.
     return sha256, Path(unquote(filename)).name or "data"
+
+
+def digest_in(url: str) -> str | None:
+    """The SHA-256 that the address itself promises; None when it promises none."""
+    parts = urlsplit(url).path.split("/")
+    said = parts[-2].removeprefix(DIGEST) if len(parts) > 1 and parts[-2].startswith(DIGEST) else ""
+    return said if re.fullmatch("[0-9a-f]{64}", said) else None
+
+
+def refuse_secrets(url: str) -> None:
+    """Raises DefinitionError for an address that says a password or a signature: what is recorded is never erased."""
+    if local_path(url) is not None:
+        return
+    parts = urlsplit(url)
+    names = {name.lower() for name, _ in parse_qsl(parts.query, keep_blank_values=True)}
+    if parts.password is not None or names & SIGNATURES:
+        raise DefinitionError(
+            f"the address at {parts.hostname or parts.scheme} has a password or signature in it, which would be on "
+            "record for ever: keep those in the environment or the configuration of the storage's own library"
+        )
 
 
 @contextlib.contextmanager
@@ -277,6 +308,11 @@ class _Elsewhere:
                 for name, size in sorted(names.items())
                 if name.startswith(wanted)
             }
+
+    def check(self, url: str) -> None:
+        """Raises FoldlineError without fsspec, or without what fsspec needs for this kind of address."""
+        with _saying(url):
+            self._open(url)
 
     @staticmethod
     def _open(url: str) -> tuple[Any, str]:

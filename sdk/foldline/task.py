@@ -11,17 +11,20 @@ from foldline.absent import WithoutSome
 from foldline.client import shared
 from foldline.connecting import Connecting
 from foldline.definition import defining, end_definition
+from foldline.destinations import destination_of
 from foldline.details import WithDetails
 from foldline.errors import FoldlineError
 from foldline.inert import LaterTask, Nothing
 from foldline.logger import Logger, flush_all
 from foldline.moving import WithCopies
+from foldline.offline import WithOffline
 from foldline.outcome import WithOutcome
 from foldline.outputs import WithOutputs
 from foldline.own_process import HeldAttempt, OwnAttempt, save_work_on_terminate
 from foldline.recipe import WithRecipe
 from foldline.remote_functions import WithFunctions
 from foldline.searching import WithSearch
+from foldline.stores import check_at_hand
 from foldline.types import type_word
 from foldline.uploads import WithArtifacts
 
@@ -49,6 +52,7 @@ class Task(
     WithSearch,
     WithCopies,
     WithFunctions,
+    WithOffline,
     WithoutSome,
 ):
     """A handle of one task. `Task.init` makes this process one; the other class methods speak of any."""
@@ -107,6 +111,8 @@ class Task(
         elif process.given_by_agent():
             save_work_on_terminate()
             task._simulate(auto_connect_streams)
+            if (said := destination_of(output_uri)) and not task.output_uri:
+                task.output_uri = said  # its script's word, where nobody has said otherwise
         else:
             task._check_name(project_name, task_name)
         arguments.watch(task, auto_connect_arg_parser)
@@ -382,8 +388,9 @@ def _recipe(kind: types.TaskTypes | str, tags: Sequence[str] | None, output_uri:
         "type": type_word(kind) or "training",
         "tags": [tags] if isinstance(tags, str) else list(tags or ()),
     }
-    if isinstance(output_uri, str):
-        fields["output_destination"] = output_uri
+    if output_uri is not None:
+        fields["output_destination"] = destination_of(output_uri)
+        check_at_hand(fields["output_destination"])
     return fields
 
 

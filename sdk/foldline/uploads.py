@@ -1,20 +1,23 @@
 """What a task keeps: artifacts of any kind."""
 
 import glob
+import logging
 import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from foldline import compat, formats, registered, tabular
+from foldline import compat, destinations, formats, registered, tabular
 from foldline.artifacts import Artifacts, upload
 from foldline.connected import Connected, plain_dict
-from foldline.errors import DefinitionError, NotSupported
+from foldline.errors import DefinitionError, FoldlineError
 from foldline.formats import Packed
 from foldline.handle import TaskHandle
 
 # A dict of JSON is pickled under this extension, not under another one's name.
 PICKLES: Final = (".pkl", ".pickle")
+
+log = logging.getLogger("foldline")
 
 
 class WithArtifacts(TaskHandle):
@@ -40,7 +43,7 @@ class WithArtifacts(TaskHandle):
         retries: int = 0,
         sort_keys: bool = True,
     ) -> bool:
-        """Store an object, a file or a folder under `name`; when this returns it is stored.
+        """Store an object, a file or a folder under `name`; when this returns it is stored, at `output_uri` if set.
 
         A path with wildcards, or a list of paths, is stored as a folder of the files. Objects are stored as
         `extension_name` says (.json, .yaml, .csv, .csv.gz, .parquet, .feather, .npy, .npz, .png, .txt, .pkl, ...), else
@@ -63,7 +66,8 @@ class WithArtifacts(TaskHandle):
             raise DefinitionError(
                 f"artifact {name!r} is a {packed.type}, which only a pickle can hold, and auto_pickle is False"
             )
-        upload(self._client, self.id, name, packed, metadata=metadata)
+        folder = destinations.folder_of(self.data)
+        upload(self._client, self.id, name, packed, metadata=metadata, folder=folder)
         if delete_after_upload:
             for path in [artifact_object] if files is None else files.values():
                 if isinstance(path, str | Path) and Path(path).is_file():
@@ -77,11 +81,22 @@ class WithArtifacts(TaskHandle):
         delete_from_storage: bool = True,
         silent_on_errors: bool = False,
     ) -> bool:
-        """Raises NotSupported: what a task has put out stays on record."""
-        raise NotSupported(
-            f"artifacts stay on record: upload others under the names {', '.join(artifact_names)}, or reset the task, "
-            "which empties it"
-        )
+        """Let the task name these artifacts no more; all of them, or none. Their bytes stay for who else has them.
+
+        Without `raise_on_errors` False says that it did not work, in a line of the log unless `silent_on_errors`.
+        """
+        compat.ignored("Task.delete_artifacts", delete_from_storage=delete_from_storage)
+        names = [artifact_names] if isinstance(artifact_names, str) else list(artifact_names)
+        try:
+            if names:
+                self._record = self._client.tasks.remove_artifacts(self.id, names)
+        except FoldlineError as why:
+            if raise_on_errors:
+                raise
+            if not silent_on_errors:
+                log.warning("artifacts of task %s are not removed: %s", self.id, why)
+            return False
+        return True
 
     def register_artifact(
         self,

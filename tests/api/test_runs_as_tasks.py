@@ -75,6 +75,8 @@ def test_a_run_has_artifacts_and_models_of_its_own(client: TestClient):
     assert [one["id"] for one in task(client, run)["models"]["output"]] == [model["id"]]
     assert answered(client.get(f"{RUNS}/{run['id']}"))["artifacts"] == ["report"]
     assert [one["artifacts"] for one in listed(client, "runs")] == [["report"]]
+    assert tell(client, run, "artifacts/delete", names=["report"])["artifacts"] == {}
+    assert [one["artifacts"] for one in listed(client, "runs")] == [[]]
 
 
 def test_a_run_takes_over_what_its_definition_monitors(client: TestClient):

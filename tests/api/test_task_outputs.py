@@ -36,11 +36,13 @@ def test_artifacts_are_named_once_their_bytes_are_stored(client: TestClient):
     "body",
     [
         pytest.param({"name": "a"}, id="neither blob nor url"),
-        pytest.param({"name": "a", "url": "x:y", "sha256": "0" * 64}, id="both"),
+        pytest.param({"name": "a", "url": "x:y", "sha256": "0" * 63}, id="no hash of what lies elsewhere"),
         pytest.param({"name": "a", "sha256": "0" * 63}, id="no hash"),
         pytest.param({"name": "a\nb", "url": "x:y"}, id="a control character"),
         pytest.param({"name": "a" * 256, "url": "x:y"}, id="too long"),
         pytest.param({"name": "a", "url": "x:y", "size": -1}, id="less than nothing"),
+        pytest.param({"name": "a", "url": "s3://key:secret@bucket/a"}, id="a password"),
+        pytest.param({"name": "a", "url": "https://b/a?X-Amz-Signature=secret"}, id="a signature"),
     ],
 )
 def test_an_artifact_that_makes_no_sense_is_refused(client: TestClient, body: dict[str, Any]):
@@ -52,6 +54,48 @@ def test_an_artifact_of_an_attempt_that_is_over_is_refused(client: TestClient):
     told(client, task, "start", session="77" * 16)
     body = {"name": "late", "url": "s3://bucket/late", "attempt": 1}
     assert client.post(f"{TASKS}/{task['id']}/artifacts", json=body).status_code == 409
+
+
+def test_an_artifact_that_is_stored_elsewhere_keeps_its_hash_and_its_address(client: TestClient):
+    task = made(client)
+    body = {"name": "data", "url": "s3://bucket/data.csv", "sha256": "ab" * 32, "size": 7}
+    artifact = client.post(f"{TASKS}/{task['id']}/artifacts", json=body).json()
+    assert (artifact["url"], artifact["hash"], artifact["size"]) == ("s3://bucket/data.csv", "ab" * 32, 7)
+
+
+def test_artifacts_are_removed_all_or_none_and_their_bytes_stay(client: TestClient):
+    task = made(client)
+    sha256 = "2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824"
+    client.put(f"/api/v1/blobs/{sha256}", content=b"hello")
+    for name in ("a", "b", "c"):
+        client.post(f"{TASKS}/{task['id']}/artifacts", json={"name": name, "sha256": sha256})
+    address = f"{TASKS}/{task['id']}/artifacts/delete"
+    refused = client.post(address, json={"names": ["a", "z"]})
+    assert (refused.status_code, "it has none of that name" in refused.json()["detail"]) == (409, True)
+    assert list(client.get(f"{TASKS}/{task['id']}").json()["artifacts"]) == ["a", "b", "c"]
+    for _ in range(2):  # a repeat finds what the first has done
+        answer = client.post(address, json={"names": ["a", "c"]}, headers={"Idempotency-Key": f"rm-{task['id']}"})
+        assert (answer.status_code, list(answer.json()["artifacts"])) == (200, ["b"])
+    assert client.get(f"/api/v1/blobs/{sha256}").content == b"hello"
+
+
+def test_a_published_task_keeps_its_artifacts(client: TestClient):
+    task = told(client, started(client), "complete")
+    client.post(f"{TASKS}/{task['id']}/artifacts", json={"name": "a", "url": "s3://b/a"})
+    told(client, task, "publish")
+    assert client.post(f"{TASKS}/{task['id']}/artifacts/delete", json={"names": ["a"]}).status_code == 409
+
+
+def test_no_secret_gets_on_the_record_of_a_task(client: TestClient):
+    task = made(client)
+    address = "s3://key:secret@bucket/out"
+    for answer in (
+        client.patch(f"{TASKS}/{task['id']}", json={"output_destination": address}),
+        client.post(TASKS, json={"name": "a", "project": "b", "output_destination": address}),
+        client.post(f"{TASKS}/{task['id']}/models", json={"kind": "output", "name": "m", "url": address}),
+    ):
+        assert answer.status_code == 422
+        assert "must not have a password or signature in it" in answer.text
 
 
 def test_models_are_kept_by_what_they_are_to_the_task(client: TestClient):

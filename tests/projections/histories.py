@@ -122,6 +122,7 @@ def _run(world: World, chance: Random) -> None:
             RunEdited(name="renamed"),
             RunEdited(edit=Edit(tags=_tags(chance), comment="good")),
             tasks.ArtifactAdded(name=chance.choice(("report", "Table")), url="foldline://blobs/x"),
+            tasks.RemoveArtifacts(names=["report"]),
         ]
         world.command(chance.choice(list(world.runs)), chance.choice(commands))
 
@@ -190,6 +191,7 @@ def _task(world: World, chance: Random) -> None:
         tasks.ResetTask(),
         tasks.PublishTask(),
         tasks.ArtifactAdded(name=chance.choice(("data", "Model")), url="foldline://blobs/x"),
+        tasks.RemoveArtifacts(names=["data"]),
         tasks.ModelAdded(id=chance.choice("mn"), kind=chance.choice(("input", "output")), name="m", tags=_tags(chance)),
         _edit(chance),
     ]

@@ -84,7 +84,7 @@ def test_waiting_ends_without_success_when_nobody_follows(world: World, store: S
     assert not runner.wait_for(store.head(), timeout=0.01)
     runner.catch_up()
     assert runner.wait_for(store.head(), timeout=0)
-    assert not runner.wait_for(store.head() + 1, timeout=0.01, name="tasks")
+    assert not runner.wait_for(store.head() + 1, timeout=0.01, names=["tasks"])
 
 
 @ON_SQLITE
@@ -93,8 +93,11 @@ def test_it_can_be_waited_for_one_projection_while_another_has_stopped(world: Wo
     world.queue("bad")
     world.task()
     runner.catch_up()
-    assert runner.wait_for(store.head(), timeout=0, name="tasks")
-    assert not runner.wait_for(store.head(), timeout=0.01)
+    assert runner.wait_for(store.head(), timeout=0, names=["tasks"])
+    assert runner.stopped(["tasks"]) is None
+    # At once: nobody would wake who waits for it.
+    assert not runner.wait_for(store.head(), timeout=3600)
+    assert runner.stopped(["tasks", "broken"]) == "broken stopped before event 1 (QueueCreated): no room for bad"
 
 
 @pytest.mark.parametrize("page", [1, 7])

@@ -117,11 +117,28 @@ def test_where_results_go_is_the_pipelines_word_unless_the_step_has_its_own():
     made.add_function_step("b", work)
     made.add_function_step("c", work, output_uri="file:///data")
     made.add_function_step("d", work, output_uri=True)
-    a, b, c, d = made.definition()["steps"]
+    made.add_step("e", base_task_id=TEMPLATE, output_uri=True)
+    a, b, c, d, e = made.definition()["steps"]
     assert a["task_overrides"] == {"output_destination": "s3://bucket"}
+    assert e["task_overrides"] == {"output_destination": ""}, "the server, whatever its template says"
     assert b["task"]["output_destination"] == "s3://bucket"
     assert c["task"]["output_destination"] == "file:///data"
     assert "output_destination" not in d["task"]
+
+
+def test_where_the_runs_own_files_go_is_said_before_it_starts(canned: Canned):
+    run_id = RUN["id"]
+    canned.on("POST", "runs", Answer(201, RUN))
+    canned.on("PATCH", f"tasks/{run_id}", Answer(200, {}))
+    canned.on("POST", f"runs/{run_id}/start", Answer(200, RUN))
+    made = pipeline(output_uri="s3://bucket")
+    made.add_step("a", base_task_id=TEMPLATE)
+    with pytest.raises(SystemExit):
+        made.start()
+    said = [(one.method, one.path.rpartition("/")[2]) for one in canned.asked][:3]
+    assert said == [("POST", "runs"), ("PATCH", run_id), ("POST", "start")]
+    assert canned.to("POST", "runs")[0].json()["draft"] is True
+    assert canned.to("PATCH", f"tasks/{run_id}")[0].json() == {"output_destination": "s3://bucket"}
 
 
 @pytest.mark.parametrize(
@@ -358,6 +375,7 @@ def test_what_is_said_to_the_pipelines_task_too_early_is_said_as_it_is_submitted
 def test_in_a_step_they_speak_for_the_run_it_belongs_to(canned: Canned, monkeypatch: pytest.MonkeyPatch):
     run_id = "e" * 32
     monkeypatch.setenv("FOLDLINE_TASK_ID", "d" * 32)
+    canned.on("GET", f"tasks/{run_id}", Answer(200, {"id": run_id, "output_destination": ""}))
     monkeypatch.setenv("FOLDLINE_RUN_ID", run_id)
     canned.on("HEAD", "blobs/*", Answer(200, {}))
     canned.on("POST", f"tasks/{run_id}/artifacts", Answer(201, {}))

@@ -62,6 +62,26 @@ def script(folder: Path, multi: Any = False, note: Any = None) -> str:
     return "pipeline.py"
 
 
+def test_where_the_runs_own_files_go_is_said_before_it_starts(server: Canned, tmp_path: Path):
+    server.on("PATCH", f"tasks/{RUN['id']}", Answer(200, {}))
+    (tmp_path / "pipeline.py").write_text(
+        "from foldline import PipelineDecorator\n"
+        "@PipelineDecorator.pipeline(name='p', project='t', default_queue='q', output_uri='s3://b')\n"
+        "def pipeline(): pass\n"
+        "pipeline()\n"
+    )
+    done = run("pipeline.py", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    asked = [(one.method, one.path) for one in server.asked if "blobs" not in one.path]
+    assert [(method, path.rpartition("/")[2]) for method, path in asked[-3:]] == [
+        ("POST", "runs"),
+        ("PATCH", RUN["id"]),
+        ("POST", "start"),
+    ]
+    assert server.to("POST", "runs")[0].json()["draft"] is True
+    assert server.to("PATCH", f"tasks/{RUN['id']}")[0].json() == {"output_destination": "s3://b"}
+
+
 def test_a_call_submits_the_script_and_ends_it_with_0(server: Canned, tmp_path: Path):
     done = run(script(tmp_path), "--fast", cwd=tmp_path)
     assert done.returncode == 0, done.stderr

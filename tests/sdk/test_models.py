@@ -1,5 +1,6 @@
 """Models: put out by tasks, found and read by others, against the real server."""
 
+import hashlib
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -138,7 +139,8 @@ def test_weights_may_go_to_another_store(task: Task, weights: Path, tmp_path: Pa
     made = OutputModel(task)
     url = made.update_weights(str(weights), upload_uri=str(tmp_path / "store"), **given)
     assert url.startswith((tmp_path / "store").as_uri())
-    assert url.endswith(f"/train.{task.id}/models/tree.pkl")
+    digest = hashlib.sha256(b"weights").hexdigest()
+    assert url.endswith(f"/train.{task.id}/models/sha256-{digest}/tree.pkl")
     assert read(Model(made.id).get_weights()) == b"weights"
     assert weights.exists() is not deleted
     assert made.upload_storage_uri == str(tmp_path / "store")

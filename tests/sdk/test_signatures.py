@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 
 import foldline
-from foldline import compat
+from foldline import automation, compat
 from foldline.artifacts import Artifact
-from foldline.automation import PipelineController, PipelineDecorator
+from foldline.automation import PipelineController, PipelineDecorator, TaskScheduler, TriggerScheduler
+from foldline.automation.monitor import Monitor
 from foldline.datasets import Dataset
 from foldline.logger import Logger
 from foldline.models import BaseModel, InputModel, Model, OutputModel
@@ -403,6 +404,50 @@ STORAGE = {
     "set_report_download_chunk_size": "chunk_size_mb",
 }
 
+SCHEDULER = {
+    "__init__": "sync_frequency_minutes=15, force_create_task_name=None, force_create_task_project=None",
+    "add_task": "schedule_task_id=None, schedule_function=None, queue=None, name=None, target_project=None, "
+    "minute=None, hour=None, day=None, weekdays=None, month=None, year=None, limit_execution_time=None, "
+    "single_instance=False, recurring=True, execute_immediately=False, reuse_task=False, task_parameters=None, "
+    "task_overrides=None",
+    "get_scheduled_tasks": "",
+    "remove_task": "task_id",
+    "start": "",
+    "start_remotely": "queue='services'",
+}
+
+_TRIGGERED = (
+    "name=None, target_project=None, add_tag=True, single_instance=False, reuse_task=False, task_parameters=None, "
+    "task_overrides=None"
+)
+_OF_AN_OBJECT = (
+    "schedule_task_id=None, schedule_queue=None, schedule_function=None, trigger_project=None, trigger_name=None, "
+    f"trigger_on_publish=None, trigger_on_tags=None, trigger_on_archive=None, trigger_required_tags=None, {_TRIGGERED}"
+)
+TRIGGER = {
+    "__init__": "pooling_frequency_minutes=3.0, sync_frequency_minutes=15, force_create_task_name=None, "
+    "force_create_task_project=None",
+    "add_model_trigger": _OF_AN_OBJECT,
+    "add_dataset_trigger": _OF_AN_OBJECT,
+    "add_task_trigger": "schedule_task_id=None, schedule_queue=None, schedule_function=None, trigger_project=None, "
+    "trigger_name=None, trigger_on_tags=None, trigger_on_status=None, trigger_exclude_dev_tasks=None, "
+    "trigger_on_metric=None, trigger_on_variant=None, trigger_on_threshold=None, trigger_on_sign=None, "
+    f"trigger_required_tags=None, {_TRIGGERED}",
+    "get_triggers": "",
+    "start": "",
+    "start_remotely": "queue='services'",
+}
+
+MONITOR = {
+    "__init__": "",
+    "set_projects": "project_names=None, project_names_re=None, project_ids=None",
+    "set_task_name_filter": "task_name_filter=None",
+    "monitor": "pool_period=15.0",
+    "monitor_step": "",
+    "get_query_parameters": "",
+    "process_task": "task",
+}
+
 OTHERS = {
     (Artifact, "get"): "force_download=False, deserialization_function=None, block_unsafe_artifacts=False",
     (Artifact, "get_local_copy"): "extract_archive=True, raise_on_error=False, force_download=False",
@@ -419,6 +464,9 @@ TABLE = (
     | {(InputModel, name): shape for name, shape in INPUT_MODEL.items()}
     | {(OutputModel, name): shape for name, shape in OUTPUT_MODEL.items()}
     | {(StorageManager, name): shape for name, shape in STORAGE.items()}
+    | {(TaskScheduler, name): shape for name, shape in SCHEDULER.items()}
+    | {(TriggerScheduler, name): shape for name, shape in TRIGGER.items()}
+    | {(Monitor, name): shape for name, shape in MONITOR.items()}
     | OTHERS
 )
 
@@ -467,7 +515,7 @@ def test_what_is_not_needed_is_named_in_one_debug_line(caplog: pytest.LogCapture
 
 @pytest.mark.parametrize("statement", ["from foldline import {}", "from foldline.automation import {}"])
 def test_names_are_where_clearmls_users_look(statement: str):
-    names = {"foldline": foldline.__all__, "foldline.automation": ["PipelineController", "PipelineDecorator"]}
+    names = {"foldline": foldline.__all__, "foldline.automation": automation.__all__}
     module = statement.split()[1]
     for name in names[module]:
         assert getattr(importlib.import_module(module), name) is not None

@@ -332,11 +332,8 @@ def test_registered_artifacts_follow_the_object(task: Task):
 @pytest.mark.parametrize(
     ("call", "cure"),
     [
-        (lambda task: Task.set_offline(True), "foldline-server dev"),
-        (lambda task: Task.import_offline_session("x.zip"), "run the script again"),
         (lambda task: task.launch_multi_node(2), "clone the task once per node"),
         (lambda task: task.request_external_endpoint(80), "the machine's own address"),
-        (lambda task: task.delete_artifacts(["a"]), "reset the task"),
     ],
 )
 def test_what_there_is_not_names_the_cure(task: Task, call: "object", cure: str):
@@ -345,8 +342,6 @@ def test_what_there_is_not_names_the_cure(task: Task, call: "object", cure: str)
 
 
 def test_what_changes_nothing_is_let_pass(task: Task, caplog: pytest.LogCaptureFixture):
-    Task.set_offline(False)
-    assert Task.is_offline() is False
     Task.set_credentials(api_host="https://api.clear.ml", key="k", secret="s")
     assert "FOLDLINE_URL" in caplog.text
     Task.set_resource_monitor_iteration_timeout(1800)

@@ -86,15 +86,19 @@ class Tasks(Calls):
         body = {"session": session, "attempt": attempt}
         return self._post(f"tasks/{part(identifier)}/heartbeat", body, idempotent=False)
 
-    def stop(self, identifier: str, reason: str = "", *, now: bool = False) -> Json:
-        """Ask it to stop; with `now`, stop it without letting it save its work."""
-        return self._post(f"tasks/{part(identifier)}/stop", {"reason": reason, "now": now})
+    def stop(self, identifier: str, reason: str = "", *, now: bool = False, attempt: int | None = None) -> Json:
+        """Ask it to stop; with `now`, stop it without letting it save its work.
 
-    def complete(self, identifier: str, reason: str = "") -> Json:
-        return self._post(f"tasks/{part(identifier)}/complete", {"reason": reason})
+        `attempt`: this process is it. Raises Refused when it was lost: here, and in `complete` and `fail`.
+        """
+        body = {"reason": reason, "now": now, **given(attempt=attempt)}
+        return self._post(f"tasks/{part(identifier)}/stop", body)
 
-    def fail(self, identifier: str, reason: str = "") -> Json:
-        return self._post(f"tasks/{part(identifier)}/fail", {"reason": reason})
+    def complete(self, identifier: str, reason: str = "", *, attempt: int | None = None) -> Json:
+        return self._post(f"tasks/{part(identifier)}/complete", {"reason": reason, **given(attempt=attempt)})
+
+    def fail(self, identifier: str, reason: str = "", *, attempt: int | None = None) -> Json:
+        return self._post(f"tasks/{part(identifier)}/fail", {"reason": reason, **given(attempt=attempt)})
 
     def reset(self, identifier: str) -> Json:
         return self._post(f"tasks/{part(identifier)}/reset")
@@ -109,6 +113,11 @@ class Tasks(Calls):
         """Name an artifact whose bytes are stored already: a blob (`sha256`), or elsewhere (`url`)."""
         body = {**given(attempt=process.attempt_of(identifier)), **artifact}
         return self._post(f"tasks/{part(identifier)}/artifacts", body)
+
+    def remove_artifacts(self, identifier: str, names: Sequence[str]) -> Json:
+        """The task without them. Raises Refused when one is not there: then all stay."""
+        body = {**given(attempt=process.attempt_of(identifier)), "names": list(names)}
+        return self._post(f"tasks/{part(identifier)}/artifacts/delete", body)
 
     def add_model(self, identifier: str, model: Mapping[str, Any]) -> Json:
         return self._post(f"tasks/{part(identifier)}/models", model)

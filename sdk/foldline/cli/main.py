@@ -1,59 +1,76 @@
-"""The `foldline` command: parses, calls, and turns what went wrong into one line and an exit code."""
+"""The `foldline` command: parses, calls, and turns what went wrong into one line and an exit code.
+
+What it offers is told by `foldline.cli.overview`, without the parser: to import that takes longer than to be told.
+"""
 
 import sys
-from collections.abc import Sequence
 
-from cyclopts import App, Parameter
-
+from foldline.cli import overview
 from foldline.version import VERSION
 
-EXIT_CODES = (
-    "Exit codes: 0 done, 1 error, 2 wrong usage, 3 token missing or wrong, 4 not found, 5 the state does not allow it, "
-    "10 the run failed, 11 it was stopped, 12 it took too long, 13 verification failed, 130 interrupted."
-)
+TYPE_CHECKING = False  # typing's own, which alone would be a tenth of what `foldline --help` takes
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
-app = App(
-    name="foldline",
-    version=VERSION,
-    help="Pipelines of tasks on an event log: submit them, watch them, go back in time.\n\n"
-    "The server is FOLDLINE_URL (default http://127.0.0.1:8420), the token FOLDLINE_TOKEN.",
-    help_epilogue=EXIT_CODES,
-    help_formatter="plain",
-    default_parameter=Parameter(negative=()),
-)
-# Named, not imported: a command loads only what it needs.
-app.command(
-    "foldline.cli.run:app", name="run", help="Submit, list, watch, pause, stop, replay and verify runs; judge steps."
-)
-app.command("foldline.cli.task:app", name="task", help="List and show tasks, and read their logs.")
-app.command("foldline.cli.dataset:app", name="dataset", help="List datasets and their files, and get copies.")
-app.command("foldline.cli.queue:app", name="queue", help="List, create, pause and resume queues.")
-app.command("foldline.cli.agent:app", name="agent", help="Start an agent on this machine, or list agents.")
+    from cyclopts import App
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
+def main(arguments: "Sequence[str] | None" = None) -> None:
     """Run the command and end the process with its exit code."""
     sys.exit(run(arguments))
 
 
-def run(arguments: Sequence[str] | None = None) -> int:
+def run(arguments: "Sequence[str] | None" = None) -> int:
     """Run the command; its exit code. Errors of ours are one line on stderr."""
-    from foldline.errors import FoldlineError
-
     words = list(sys.argv[1:] if arguments is None else arguments)
     try:
-        outcome = app(words, result_action="return_value")
-    except SystemExit as exit_:
-        return exit_.code if isinstance(exit_.code, int) else 1
-    except FoldlineError as error:
-        print(f"foldline: {error}", file=sys.stderr)
-        return exit_code_of(error)
+        match words:
+            case [] | ["--help" | "-h"]:
+                print(overview.TEXT, end="")
+                return 0
+            case ["--version"]:
+                print(VERSION)
+                return 0
+            case _:
+                return _run(words)
     except BrokenPipeError:
         sys.stderr.close()  # whoever read our output has seen enough; Python would complain at exit
         return 0
     except KeyboardInterrupt:
         return 130
+
+
+def _run(words: list[str]) -> int:
+    from foldline.errors import FoldlineError
+
+    try:
+        outcome = commands()(words, result_action="return_value")
+    except SystemExit as exit_:
+        return exit_.code if isinstance(exit_.code, int) else 1
+    except FoldlineError as error:
+        print(f"foldline: {error}", file=sys.stderr)
+        return exit_code_of(error)
     return outcome if isinstance(outcome, int) else 0
+
+
+def commands() -> "App":
+    """The parser of all commands."""
+    from cyclopts import App, Parameter
+
+    app = App(
+        name="foldline",
+        version=VERSION,
+        help=overview.ABOUT,
+        help_epilogue=overview.EXIT_CODES.replace("\n", " "),
+        help_formatter="plain",
+        # Markdown would be parsed by a library that takes longer to import than all else together.
+        help_format="plaintext",
+        default_parameter=Parameter(negative=()),
+    )
+    for name, about in overview.COMMANDS.items():
+        # Named, not imported: a command loads only what it needs.
+        app.command(f"foldline.cli.{name}:app", name=name, help=about)
+    return app
 
 
 def exit_code_of(error: Exception) -> int:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self, cast
 from urllib.parse import quote
 
-from foldline import compat, stores
+from foldline import compat, destinations, stores
 from foldline.definition import defining
 from foldline.later import Later
 from foldline.listing import Json
@@ -121,7 +121,7 @@ class OutputModel(BaseModel):
     def set_upload_destination(self, uri: str) -> None:
         """Store its weights in that folder from now on: a path, or an address that fsspec knows."""
         self._check_open()
-        self._destination = uri or None
+        self._destination = destinations.destination_of(uri) or None
 
     def update_weights(
         self,
@@ -241,7 +241,7 @@ class OutputModel(BaseModel):
     @classmethod
     def set_default_upload_uri(cls, output_uri: str | None) -> None:
         """Where the weights of all models of this process go that are told no other place."""
-        cls._default_uri = str(output_uri) if output_uri else None
+        cls._default_uri = destinations.destination_of(output_uri) or None
 
     def _data(self) -> Json:
         return self._record
@@ -274,7 +274,7 @@ class OutputModel(BaseModel):
     def _place(self) -> str | None:
         """The folder that its weights go to; None for the server's blobs."""
         uri = self._destination or self._task.output_uri or type(self)._default_uri
-        return None if not uri or uri.startswith("foldline://") else uri
+        return destinations.destination_of(uri) or None
 
     def _stored(self, path: Path, filename: str) -> str:
         if not path.is_file():
@@ -283,8 +283,8 @@ class OutputModel(BaseModel):
         if place is None:
             sha256, _ = self._client.blobs.put_file(path)
             return f"{BLOBS}/{sha256}/{quote(Path(filename).name, safe='')}"
-        folder = f"{place.rstrip('/')}/{self._task.project}/{self._task.name.replace('/', '_')}.{self._task.id}/models"
-        return address_of(stores.store_of(place, self._client).write(path, f"{folder}/{filename}"))
+        folder = destinations.folder_of(self._task.data, place) or place
+        return destinations.put(self._client, path, folder, "models", filename)[0]
 
 
 def _with_snapshot(comment: str, weights: str) -> str:

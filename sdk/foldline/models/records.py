@@ -138,5 +138,6 @@ def address_of(weights: str) -> str:
     """A path as file://..., any other address as it is."""
     if not weights:
         raise ValueError("give the address of the weights")
+    stores.refuse_secrets(weights)
     path = stores.local_path(weights)
     return weights if path is None or urlsplit(weights).scheme == "file" else path.absolute().as_uri()
