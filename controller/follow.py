@@ -3,8 +3,8 @@
 import json
 from typing import TYPE_CHECKING
 
+from controller.folding import plan_of
 from controller.formats import definition_from
-from controller.state import plan_of
 from controller.submit import digests
 from domain import pipeline as pipelines
 from domain import run as runs

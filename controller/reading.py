@@ -5,8 +5,9 @@ from bisect import bisect_left
 from collections.abc import Callable, Iterator
 from typing import TypeVar
 
+from controller.folding import fold_on, fold_run, plan_of
 from controller.formats import content_from, event_of, fact_of
-from controller.state import Recent, fold_run, plan_of
+from controller.state import Recent
 from domain import pipeline as pipelines
 from domain import run as runs
 from domain import task as tasks
@@ -48,10 +49,9 @@ class Reader:
         """The run now, or as of run version `at`. Raises Unknown."""
         known = self._remembered(self._runs, run_id)
         if known is None or (at is not None and known.version > at):
-            known = fold_run(run_id, self._store.run(run_id, upto=at), self.text)
+            known = fold_run(run_id, self._store.told(run_id, upto=at), self.text)
         else:
-            for row in self._store.run(run_id, after=known.version, upto=at):
-                known = runs.evolve(known, fact_of(row))
+            known = fold_on(known, self._store.told(run_id, after=known.version, upto=at))
         if known is None:
             raise Unknown(f"There is no run {run_id}.")
         if at is None:

@@ -4,11 +4,11 @@ Touched only on an open append, under the shard's lock. One look at the shard's 
 another process wrote in between, it reads on. When a batch fails it is thrown away whole and read again.
 """
 
-from collections.abc import Callable, Iterator
 from itertools import islice
 from typing import TypeVar
 
-from controller.formats import content_from, definition_from, event_of, fact_of
+from controller.folding import fold_run
+from controller.formats import event_of, fact_of
 from controller.ready import Item, Ready
 from controller.renewals import Renewals
 from controller.signals import Signals
@@ -18,8 +18,7 @@ from domain import queue as queues
 from domain import run as runs
 from domain import task as tasks
 from domain.agent import Agent
-from domain.content import Content
-from domain.pipeline import Pipeline, Plan
+from domain.pipeline import Pipeline
 from domain.queue import Queue
 from domain.run import Run
 from domain.run_events import HostEnded, HostEnqueued, HostLost, HostStarted
@@ -243,7 +242,7 @@ class State:
     def run(self, append: Append, run_id: str) -> Run | None:
         found = self.runs.get(run_id)
         if found is None:
-            found = fold_run(run_id, append.run(run_id), lambda digest: self.text(append, digest))
+            found = fold_run(run_id, append.told(run_id), lambda digest: self.text(append, digest))
             if found is not None:
                 self.runs.put(run_id, found)
         return found
@@ -267,26 +266,3 @@ class State:
                 raise StoreBroken(f"content {digest} is missing")
             found = self.contents.put(digest, str(rows[0]["data"]))
         return found
-
-
-def plan_of(definition: str, text: Callable[[str], str]) -> Plan:
-    """The pinned definition with this SHA-256 and all contents it names, read by `text`."""
-    pinned = definition_from(text(definition))
-    contents: dict[str, Content] = {}
-    for step in pinned.steps:
-        if step.content is not None and step.content not in contents:
-            contents[step.content] = content_from(text(step.content))
-    return Plan(pinned, contents)
-
-
-def fold_run(run_id: str, rows: Iterator[Recorded], text: Callable[[str], str]) -> Run | None:
-    """The run after `rows`, which begin with its first event; None when there are none."""
-    run: Run | None = None
-    for row in rows:
-        fact = fact_of(row)
-        if run is None:
-            if not isinstance(fact.event, runs.RunCreated):
-                raise StoreBroken(f"run {run_id} begins with {row.type}")
-            run = Run(id=run_id, plan=plan_of(fact.event.definition, text))
-        run = runs.evolve(run, fact)
-    return run

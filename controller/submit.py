@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from msgspec.structs import replace
 
+from controller.folding import plan_of
 from controller.formats import definition_from
-from controller.state import plan_of
 from domain import pipeline as pipelines
 from domain import run as runs
 from domain.ids import pipeline_id

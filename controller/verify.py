@@ -7,9 +7,9 @@ from hashlib import sha256
 from itertools import islice
 from typing import Any
 
+from controller.folding import plan_of
 from controller.formats import CODEC, event_of, fact_of, meta_of
 from controller.reading import Reader
-from controller.state import plan_of
 from controller.unit import CODE, output_line, states_of, work_row
 from domain import run as runs
 from domain import task as tasks

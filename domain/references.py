@@ -93,7 +93,7 @@ def _split(text: str) -> list[str]:
 def references(value: Any, steps: Sequence[str] | Mapping[str, Any], *, deep: bool = True) -> Iterator[Reference]:
     """All references in `value`; inside lists and mappings too when `deep`."""
     if isinstance(value, str):
-        for found in PATTERN.finditer(value):
+        for found in PATTERN.finditer(value) if "${" in value else ():
             yield parse(found[1], steps)
     elif deep and isinstance(value, Mapping):
         for inner in value.values():  # pyright: ignore[reportUnknownVariableType]

@@ -7,7 +7,7 @@ from typing import NamedTuple, Protocol
 
 from eventstore.leaf import leaf_of
 from eventstore.schema import INLINE, INSERT_ONLY
-from eventstore.store import Delete, NewEvent, Put, Recorded, Row, Scalar, VersionConflict
+from eventstore.store import Delete, NewEvent, Put, Recorded, Row, Scalar, Told, VersionConflict
 
 log = logging.getLogger(__name__)
 
@@ -83,6 +83,8 @@ class Committed(Protocol):
 
     def run(self, run_id: str) -> Iterator[Recorded]: ...
 
+    def told(self, run_id: str) -> Iterator[Told]: ...
+
     def command(self, command_id: str, *, shard: int) -> Sequence[Recorded]: ...
 
     def select(self, table: str, **equals: Scalar) -> Sequence[Row]: ...
@@ -90,6 +92,11 @@ class Committed(Protocol):
     def versions(self, streams: Sequence[str], runs: Sequence[str]) -> tuple[Versions, Versions]:
         """The versions of these streams and runs; those that do not exist may be left out."""
         ...
+
+
+def told_of(event: Recorded) -> Told:
+    version = event.run_version or 0
+    return event.stream, version, event.type, event.schema, event.subject, event.data, event.recorded_at
 
 
 class Batch:
@@ -175,6 +182,11 @@ class Batch:
         yield from self._committed.run(run_id)
         if run_id in self._runs:
             yield from [event for event in self.recorded if event.run_id == run_id]
+
+    def told(self, run_id: str) -> Iterator[Told]:
+        yield from self._committed.told(run_id)
+        if run_id in self._runs:
+            yield from [told_of(event) for event in self.recorded if event.run_id == run_id]
 
     def command(self, command_id: str) -> Sequence[Recorded]:
         return self.commands.get(command_id) or self._committed.command(command_id, shard=self.shard)

@@ -40,6 +40,10 @@ class Codec:
         self._types: Mapping[str, Any] = types
         self._upcasts = upcasts
 
+    def schema(self, name: str) -> int:
+        """The schema that events of this type are written in."""
+        return self._schemas[name]
+
     def encode(self, event: Any) -> tuple[str, int, str]:
         name = self._names[type(event)]
         return name, self._schemas[name], _encoder.encode(event).decode()

@@ -8,11 +8,11 @@ from contextlib import contextmanager
 from functools import partial
 from typing import Any, TypeVar
 
-from eventstore.appending import Batch, Heads, Key, Shape, Values, Versions, shape_of
+from eventstore.appending import Batch, Heads, Key, Shape, Values, Versions, shape_of, told_of
 from eventstore.batches import Batcher, ShardClosed
 from eventstore.schema import INSERT_ONLY
 from eventstore.signals import Signals
-from eventstore.store import Append, Recorded, Row, Scalar, VersionConflict
+from eventstore.store import Append, Recorded, Row, Scalar, Told, VersionConflict
 
 T = TypeVar("T")
 
@@ -66,6 +66,9 @@ class MemoryStore:
         with self._open():
             events = self._runs.get(run_id, [])[after:upto]
         yield from events
+
+    def told(self, run_id: str, *, after: int = 0, upto: int | None = None) -> Iterator[Told]:
+        return map(told_of, self.run(run_id, after=after, upto=upto))
 
     def command(self, command_id: str, *, shard: int = 0) -> Sequence[Recorded]:
         with self._open():

@@ -1,14 +1,16 @@
 """The questions put to the tables, the same on a reading connection and inside an open append."""
 
 from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 from eventstore.appending import Versions, shape_of
 from eventstore.dialects import Dialect, Fields, Rows
 from eventstore.schema import EVENT_COLUMNS
-from eventstore.store import Recorded, Row, Scalar
+from eventstore.store import Recorded, Row, Scalar, Told
 
 PAGE = 2_000
 LAST_VERSION = 2**31 - 1
+TOLD = ("stream", "run_version", "type", "schema", "subject", "data", "recorded_at")  # store.Told
 LAST_CHARACTER = "\U0010ffff"
 
 EVENTS = f"SELECT {', '.join(EVENT_COLUMNS)} FROM event"
@@ -32,6 +34,10 @@ class Statements:
         )
         self.run = sql(
             f"{EVENTS} WHERE run_id = ? AND run_version > ? AND run_version <= ? ORDER BY run_version LIMIT ?"
+        )
+        self.told = sql(
+            f"SELECT {', '.join(TOLD)} FROM event"
+            " WHERE run_id = ? AND run_version > ? AND run_version <= ? ORDER BY run_version LIMIT ?"
         )
         self.command = sql(f"{EVENTS} WHERE shard = ? AND command_id = ? ORDER BY ordinal")
         self.content = sql("SELECT data FROM content WHERE digest = ?")
@@ -97,6 +103,15 @@ class Reads:
             if len(page) < PAGE:
                 return
             after = page[-1].run_version or last
+
+    def told(self, run_id: str, *, after: int = 0, upto: int | None = None) -> Iterator[Told]:
+        last = LAST_VERSION if upto is None else upto
+        while True:
+            page: list[Any] = self._fetch(self._statements.told, (run_id, after, last, PAGE))
+            yield from page
+            if len(page) < PAGE:
+                return
+            after = page[-1][1]
 
     def command(self, command_id: str, *, shard: int = 0) -> Sequence[Recorded]:
         return self._events(self._statements.command, (shard, command_id))

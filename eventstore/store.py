@@ -45,6 +45,10 @@ class Recorded(NamedTuple):
     leaf: bytes
 
 
+# Of an event, what folds need: stream, run version, type, schema, subject, data, recorded at (microseconds UTC).
+Told = tuple[str, int, str, int, str | None, str, int]
+
+
 class Put(Struct, frozen=True, gc=False):
     """One row of an inline table, written in the same transaction; replaces the row with the same key.
 
@@ -149,6 +153,10 @@ class Append(Protocol):
 
     def run(self, run_id: str) -> Iterator[Recorded]: ...
 
+    def told(self, run_id: str) -> Iterator[Told]:
+        """The same events, of each only what a fold needs: a third of the price."""
+        ...
+
     def command(self, command_id: str) -> Sequence[Recorded]: ...
 
     def select(self, table: str, **equals: Scalar) -> Sequence[Row]:
@@ -193,6 +201,10 @@ class Store(Protocol):
 
     def run(self, run_id: str, *, after: int = 0, upto: int | None = None) -> Iterator[Recorded]:
         """The events of a run and of its tasks by run version, from `after` + 1 to `upto`, in bounded memory."""
+        ...
+
+    def told(self, run_id: str, *, after: int = 0, upto: int | None = None) -> Iterator[Told]:
+        """The same events, of each only what a fold needs: a third of the price."""
         ...
 
     def command(self, command_id: str, *, shard: int = 0) -> Sequence[Recorded]:

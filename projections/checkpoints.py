@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, replace
 
 from sqlalchemy import Connection, Table, bindparam, delete, func, insert, inspect, select, text, update
 
+from eventstore import points
 from eventstore.schema import event
 from projections.projection import Projection
 from projections.tables import copies, projection
@@ -107,6 +108,7 @@ def change_over(connection: Connection, one: Projection) -> bool:
     for table in one.tables:
         table.drop(connection)
         connection.execute(text(f"ALTER TABLE {table.name}{NEXT} RENAME TO {table.name}"))
+    points.reach("rebuild.renamed")
     last_event = (
         select(event.c.recorded_at)
         .where(event.c.shard == projection.c.shard, event.c.position == projection.c.next_position)

@@ -12,6 +12,7 @@ from dataclasses import replace
 from sqlalchemy import Connection, Table
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError, ProgrammingError
 
+from eventstore import points
 from eventstore.sql import SqlStore
 from eventstore.store import Recorded, StoreUnavailable
 from projections import checkpoints
@@ -44,6 +45,11 @@ class Following:
         """How far the rows of this projection are, as far as is known here."""
         seen = self._seen.get((name, shard))
         return seen.position if seen else 0
+
+    def stopped(self, name: str) -> str | None:
+        """Why this projection goes no further, as far as is known here; None while it follows or is made anew."""
+        found = (seen.error for seen in self._of(name) if seen.error is not None)
+        return None if self.rebuilding(name) else next(found, None)
 
     def rebuilding(self, name: str) -> bool:
         return any(seen.next_position is not None for seen in self._of(name))
@@ -109,10 +115,13 @@ class Following:
         events = decoded(page, frozenset[type]().union(*(one.reads for one in group)))
         with self._store.database.reading() as connection:
             folded = [(self._seen[one.name, shard], fold(one, page, events, connection)) for one in group]
+        points.reach("page.folded")
         with self._store.database.writing(durable=False) as connection:
             known = checkpoints.of(connection, lock=True)
             moved = [_written(connection, seen, result) for seen, result in folded if seen in known]
+            points.reach("page.written")
             checkpoints.put(connection, moved)
+        points.reach("page.kept")
         self._learn([*known, *moved])
 
     # Rebuilds

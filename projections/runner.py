@@ -3,7 +3,7 @@
 import logging
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
 from eventstore.sql import SqlStore
@@ -91,26 +91,40 @@ class Runner:
         while self.step():
             pass
 
-    def wait_for(self, position: int, timeout: float, *, name: str | None = None, shard: int = 0) -> bool:
-        """Wait until this projection, or each, has reached `position`; False after `timeout` seconds or at the end."""
-        names = self._names if name is None else [name]
+    def wait_for(self, position: int, timeout: float, *, names: Collection[str] = (), shard: int = 0) -> bool:
+        """Wait until these projections (all when none is named) have reached `position`.
+
+        False after `timeout` seconds, at the end, and at once when one of them has stopped short of it.
+        """
+        names = names or self._names
 
         def reached() -> bool:
             return all(self._following.position(one, shard) >= position for one in names)
 
-        if reached():
-            return True
+        def over() -> bool:
+            return reached() or self._stopping.is_set() or self.stopped(names) is not None
+
+        if over():
+            return reached()
         with self._moved:
             self._waiting += 1
             self._urgent.set()
             self._news.set()
             try:
-                self._moved.wait_for(lambda: reached() or self._stopping.is_set(), timeout)
+                self._moved.wait_for(over, timeout)
                 return reached()
             finally:
                 self._waiting -= 1
                 if not self._waiting and not self._stopping.is_set():
                     self._urgent.clear()
+
+    def stopped(self, names: Collection[str]) -> str | None:
+        """The first of these projections that goes no further, and why: "runs stopped before event 7 ...".
+
+        None while all of them follow the log or are being made anew.
+        """
+        found = ((name, self._following.stopped(name)) for name in names)
+        return next((f"{name} {why}" for name, why in found if why is not None), None)
 
     def lag(self) -> list[Lag]:
         """One for each projection and shard."""
@@ -164,13 +178,16 @@ class Runner:
         return max(time.time() - after[0].recorded_at / 1e6, 0.0) if after else 0.0
 
     def _run(self) -> None:
-        more = True
+        more, took = True, 0.0
         while not self._stopping.is_set():
             if not more:
                 self._news.wait(FALLBACK)
-                self._urgent.wait(LINGER)
+                # At least half of the time is the commands': they share an interpreter, and on SQLite a lock, with us.
+                self._urgent.wait(max(LINGER, took))
                 self._news.clear()
+            began = time.monotonic()
             more = self._round()
+            took = time.monotonic() - began
 
     def _round(self) -> bool:
         """One step, whatever comes of it; whether to go on at once."""

@@ -16,7 +16,7 @@ log = logging.getLogger(__name__)
 
 MOST_UNSIGNED = 1_000  # events: with so many it waits no longer
 # All in seconds.
-WITHIN = 1.0  # a checkpoint after the first event that is not signed
+WITHIN = 0.8  # from the first event that is not signed to the making of a checkpoint, which is there within a second
 STANDBY = 3.0  # between two looks whether the server that signs is still at it
 TROUBLE = 5.0  # to the next attempt when something is wrong
 ALL = -1
@@ -119,7 +119,7 @@ class Sealer:
             pause = self._standby(shard)
             if pause is None:
                 pause = self._sign(shard)
-            self._signed[shard] = self._seals.size(shard)
+                self._signed[shard] = self._seals.size(shard)
             return pause
 
     def _sign(self, shard: int) -> float:
@@ -140,7 +140,7 @@ class Sealer:
         before = self._others[shard]
         if before is None:
             return None
-        signed = self._seals.tree.signed(shard)
+        signed = self._signed[shard] = self._seals.tree.signed(shard)
         if signed >= self._store.head(shard=shard):
             self._others[shard] = ALL
             return 0.0

@@ -1,11 +1,11 @@
 """The check of one shard: its events, its checkpoints, its tree."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence, Set
 from itertools import groupby
 from typing import NamedTuple
 
 from eventstore.audit.errors import Altered, Malformed
-from eventstore.audit.findings import Report
+from eventstore.audit.findings import MOST, Report
 from eventstore.audit.growth import Growth
 from eventstore.audit.notes import Note, origin_of, read
 from eventstore.audit.rows import LEAF, POSITION, STREAM, VERSION, Commands, Row, Rows, Stretch, leaf_at
@@ -78,12 +78,12 @@ class Shard:
         self._report.events += len(stretch.rows)
         leaves = self._believed(one, stretch, self._signed_root(one, stretch))
         names = self._names(one)
-        if not (stretch.is_hashed and stretch.leaves == leaves):
-            self._compare(stretch, leaves, names)
+        told, intact = stretch.told, stretch.leaves == leaves
+        if not (intact and stretch.is_hashed):
+            changed = self._compare(stretch, leaves, names)
+            told = [row for row in told if row[POSITION] not in changed]
         elif [row[STREAM] for row in stretch.rows] != names:
             self._find("checkpoint", f"the streams kept with {_which(one)} were changed; its events were not")
-        intact = stretch.leaves == leaves
-        told = stretch.told if intact else [row for row in stretch.told if row[POSITION] not in self._changed]
         self._commands.check(told, whole=intact)
 
     def _signed_root(self, one: Stored, stretch: Stretch) -> bytes | None:
@@ -131,8 +131,12 @@ class Shard:
         self._find("checkpoint", said, position=start + 1)
         self._check_alone(one.start)
 
-    def _compare(self, stretch: Stretch, leaves: bytes, names: Sequence[str]) -> None:
-        """Name each event that is not as signed. `names` are the streams, when they are known."""
+    def _compare(self, stretch: Stretch, leaves: bytes, names: Sequence[str]) -> Set[int]:
+        """Name each event that is not as signed. `names` are the streams, when they are known.
+
+        Returns the positions of those that were changed.
+        """
+        changed: set[int] = set()
         rows = {row[POSITION]: (index, row) for index, row in enumerate(stretch.rows)}
         archived = {} if stretch.is_whole else self._archived(stretch)
         for offset in range(stretch.end - stretch.start):
@@ -141,13 +145,22 @@ class Shard:
             if position in rows:
                 index, row = rows[position]
                 if hash_at(stretch.leaves, index) != signed:
-                    self._changed[position] = Changed(row, signed, stream)
+                    changed.add(position)
+                    self._take_note(position, Changed(row, signed, stream))
                 elif row[LEAF] != signed:
                     self._find("changed", "its hash was changed; the event was not", row=row)
             elif archived.get(position) == signed:
                 self._report.archived += 1
             else:
                 self._find("missing", "the event is not there any more", position=position, stream=stream)
+        return changed
+
+    def _take_note(self, position: int, changed: Changed) -> None:
+        """Until all that is signed was seen: it may be found elsewhere. When all is changed no more is remembered."""
+        if len(self._changed) < MOST:
+            self._changed[position] = changed
+        else:
+            self._find("changed", "it is not the event that was signed", row=changed.row)
 
     def _tell_changed(self) -> None:
         """Those that hold what belongs to another of them were swapped, the rest were changed."""

@@ -12,7 +12,7 @@ from eventstore.merkle import WIDTH, Frontier
 
 LEVEL = 10  # of the subtrees whose roots are stored: 1,024 leaves each
 PER_NODE = 1 << LEVEL
-PAGE = 64  # checkpoints that are read at once
+PAGE = 16  # checkpoints that are read at once: the largest are 300 KB
 COLUMNS = "shard, start, size, note, leaves, streams"
 CURE = "run `foldline-server audit verify`, which says what it finds"
 

@@ -8,7 +8,8 @@ from uuid import uuid4
 from msgspec import Struct
 
 from controller.exchange import Claim, Exchange, Exchanged, Held, Report
-from controller.formats import event_of
+from controller.folding import plan_of
+from controller.formats import event_of, fact_of
 from controller.handle import Answer, By, Controller, Submission
 from controller.reading import Reader
 from controller.verify import verify_run, work_rows
@@ -18,7 +19,7 @@ from domain.content import Content, Parameter
 from domain.ids import run_stream, step_task_id, task_stream
 from domain.lifecycle import RUN_ENDED
 from domain.pipeline import Definition, PipelineParameter, Plan, StepDefinition
-from domain.run import AnswerHook, Run, RunCommand
+from domain.run import AnswerHook, Run, RunCommand, RunCreated, evolve
 from domain.run_state import Hook
 from domain.task import EnqueueTask, Task, TaskCommand, TaskCreated
 from eventstore.store import Append, Recorded, Store
@@ -197,8 +198,20 @@ class Server:
                 assert known is None or plain(known) == plain(task)
         for run_id in {row.run_id for row in log if row.run_id is not None}:
             run = Reader(self.store).run(run_id)
+            assert plain(evolved(self.store, run_id)) == plain(run), "folded at once and event by event"
             for known in (state.runs.get(run_id), self.reader.run(run_id)):
                 assert known is None or plain(known) == plain(run)
+
+
+def evolved(store: Store, run_id: str) -> Run:
+    """The run as the domain folds it: event by event."""
+    rows = store.run(run_id)
+    first = fact_of(next(rows))
+    assert isinstance(first.event, RunCreated)
+    run = evolve(Run(id=run_id, plan=plan_of(first.event.definition, Reader(store).text)), first)
+    for row in rows:
+        run = evolve(run, fact_of(row))
+    return run
 
 
 def plain(value: Any) -> Any:
