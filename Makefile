@@ -41,8 +41,9 @@ check: setup ## lint, format, types, import contracts
 storm: setup ## the long tests: races and kills, again and again
 	@$(VENV)/python -m pytest -m storm $(ARGS)
 
-bench: setup ## measure on this machine
-	@$(VENV)/python bench/run.py $(ARGS)
+bench: setup ## measure on this machine, beside the raw drivers and the peers: one line of JSON a case
+	@./scripts/setup-bench.sh
+	@$(VENV)/python -m bench.run $(ARGS)
 
 dist: setup ## build both wheels and source archives into dist/
 	@rm -rf dist
@@ -50,5 +51,5 @@ dist: setup ## build both wheels and source archives into dist/
 	@cd sdk && ../$(VENV)/python -m hatchling build -d ../dist
 
 clean: ## remove what make made; the data of `make dev` stays
-	@rm -rf .venv dist build .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	@rm -rf .venv .venv-bench dist build .pytest_cache .ruff_cache .hypothesis .import_linter_cache
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
