@@ -177,8 +177,8 @@ token = Table(
     Column("created_at", BigInteger, nullable=False),
 )
 
-# Signed statements of what the log's tree is, each of the events behind the last one's, see eventstore/audit. The hashes
-# and the streams of those events are kept here a second time: so it can be told which of them was changed, or is gone.
+# Signed statements of what the log's tree is, see eventstore/audit. The hashes and the streams of the events since the
+# last one are kept here a second time: so it can be told which of them was changed, or is gone.
 checkpoint = Table(
     "checkpoint",
     metadata,

@@ -4,6 +4,7 @@ import json
 import os
 import stat
 from base64 import b64decode, b64encode
+from contextlib import closing
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from typing import Any
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from sqlalchemy import text
 
 from eventstore.audit import proofs
 from eventstore.audit.errors import Altered, Malformed, NoKey, NotSigned
@@ -20,8 +22,9 @@ from eventstore.audit.seals import Beaten
 from eventstore.audit.tree import StoredTree, unpacked
 from eventstore.leaf import leaf_of
 from eventstore.merkle import WIDTH, is_consistent, is_included, root_of
-from eventstore.sql import SqlStore, open_store
+from eventstore.sql import SqlStore, migrate, open_store
 from eventstore.store import NewEvent, append
+from eventstore.versions import REVISIONS
 from tests.eventstore.audited import RUN, Log
 
 ROOT = sha256(b"root").digest()
@@ -183,6 +186,21 @@ def test_a_checkpoint_signs_the_tree_of_the_hashes_in_the_log(sql_store: SqlStor
     assert signer_of(read(stored[0].note), [public_key_from(key)])
     assert since >= AT // 10
     assert log.seals.seal() is False
+
+
+def test_a_log_from_before_there_was_an_audit_is_signed_as_it_is(database_url: str, tmp_path: Path):
+    with closing(open_store(database_url)) as store:
+        append(store, [NewEvent(stream="task-1", type="Happened", data="{}")] * 3).result()
+        with store.database.writing() as connection:
+            for table in ("checkpoint", "tree_node", "signer"):
+                connection.execute(text(f"DROP TABLE {table}"))
+            connection.execute(text("UPDATE eventstore_version SET version_num = '0002'"))
+    assert migrate(database_url) == ("0002", REVISIONS[-1])
+    with closing(open_store(database_url)) as store:
+        log = Log(store, tmp_path)
+        report = log.verify()
+        assert (report.findings, report.signed, report.checkpoints) == ([], 15, 3)
+        log.unguard()  # which fails where a guard is missing
 
 
 def test_a_log_without_events_has_no_checkpoint(sqlite_url: str, opened: Any, tmp_path: Path):
