@@ -2,8 +2,9 @@
 
 import hmac
 import uuid
+from collections.abc import Sequence
 from hashlib import sha256
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import Depends, Header, Request, Response
 from starlette.concurrency import run_in_threadpool
@@ -26,14 +27,22 @@ Wired = Annotated[Services, Depends(services_of)]
 
 
 async def actor_of(request: Request, services: Wired) -> str:
-    """Whose token it is. While the server has no tokens it listens on loopback only, and everybody is `local`."""
+    """Who asks, as the gate has found out, if it had to."""
+    return getattr(request.state, "actor", None) or await authenticated(request, services)
+
+
+async def authenticated(request: Request, services: Services) -> str:
+    """Whose token it is. While the server has no tokens it listens on loopback only, and everybody is `local`.
+
+    Raises Problem.
+    """
     scheme, _, secret = request.headers.get("authorization", "").partition(" ")
     if scheme.lower() == "bearer" and hmac.compare_digest(secret.strip().encode(), services.admin_key.encode()):
         return "admin"
     if not services.tokens.fresh:
         await run_in_threadpool(services.tokens.refresh)
     if not services.tokens.needed():
-        _check_that_no_page_asks(request)
+        check_that_no_page_asks(request)
         return "local"
     name = services.tokens.name_of(secret.strip()) if scheme.lower() == "bearer" else None
     if name is None:
@@ -42,7 +51,7 @@ async def actor_of(request: Request, services: Wired) -> str:
     return name
 
 
-def _check_that_no_page_asks(request: Request) -> None:
+def check_that_no_page_asks(request: Request) -> None:
     """Refuse what a page of another site has a browser on this machine ask: nobody but this machine is trusted."""
     origin = request.headers.get("origin")
     ours = origin is None or origin == f"{request.url.scheme}://{request.url.netloc}"
@@ -76,16 +85,26 @@ async def expected(if_match: Annotated[str | None, Header()] = None) -> int | No
 Expected = Annotated[int | None, Depends(expected)]
 
 
-def caught_up(services: Wired, min_position: str | None = None) -> None:
-    """Wait until the projections have seen `min_position`."""
-    if min_position is None:
-        return
-    if not services.projections.wait_for(position_from(min_position), WAIT_FOR_PROJECTION):
-        said = "The list has not seen your last write yet: try again in a second."
-        raise Problem(503, "projection-behind", said, {"Retry-After": "1"})
+def caught_up(*names: str) -> Any:
+    """A dependency of a list that is made from these projections: wait until they have seen `min_position`."""
+
+    def wait(services: Wired, min_position: str | None = None) -> None:
+        if min_position is None:
+            return
+        if not services.projections.wait_for(position_from(min_position), WAIT_FOR_PROJECTION, names=names):
+            raise Problem(503, "projection-behind", _behind(services, names), {"Retry-After": "1"})
+
+    return Depends(wait)
 
 
-CaughtUp = Annotated[None, Depends(caught_up)]
+def _behind(services: Services, names: Sequence[str]) -> str:
+    why = services.projections.stopped(names)
+    if why is None:
+        return "The list has not seen your last write yet: try again in a second."
+    return (
+        f"The list cannot follow the log: projection {why}. "
+        f"When that is mended, make it anew: foldline-server rebuild {why.partition(' ')[0]}."
+    )
 
 
 def said(response: Response, answer: Answer) -> None:

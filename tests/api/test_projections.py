@@ -4,6 +4,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from api.services import Services
+from api.wire import position_text
 from eventstore.store import NewEvent, append
 from projections.all import PROJECTIONS as KEPT
 from tests.support.by_hand import answered, listed, submitted
@@ -65,3 +66,19 @@ def test_a_rebuild_that_meets_what_it_cannot_read_keeps_the_old_rows(client: Tes
     assert "TaskMelted" in problem["detail"]
     assert [row["id"] for row in answered(client.get("/api/v1/runs"))["items"]] == [run["id"]]
     assert "TaskMelted" in answered(client.get(PROJECTIONS))["items"][1]["error"]
+
+
+def test_a_list_waits_for_its_own_projections_only(client: TestClient, services: Services):
+    run = submitted(client)
+    listed(client, "queues")
+    services.loop.stop()  # it would meet the event, too
+    append(services.store, [NewEvent(stream="queue-x", type="QueueCreated", data="[]")]).result()
+    assert [row["id"] for row in listed(client, "runs")] == [run["id"]]
+    for kind, items in (("tasks", 1), ("pipelines", 1), ("models", 0), ("agents", 0)):
+        assert len(listed(client, kind)) == items
+    head = position_text(services.store.head())
+    problem = answered(client.get("/api/v1/queues", params={"min_position": head}), 503)
+    assert problem["code"] == "projection-behind"
+    assert "projection queues stopped before event" in problem["detail"]
+    assert problem["detail"].endswith("make it anew: foldline-server rebuild queues.")
+    assert [row["name"] for row in answered(client.get("/api/v1/queues"))["items"]] == ["default", "services"]

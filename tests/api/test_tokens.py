@@ -1,15 +1,20 @@
 """Tokens: shown once, kept as a hash, and found nowhere afterwards."""
 
+import socket
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import httpx2
 import pytest
 from starlette.testclient import TestClient
 
 from api.services import Services
+from api.settings import Settings
 from api.tokens import Tokens
 from domain.refused import Invalid
+from eventstore.store import StoreUnavailable
+from tests.support.by_hand import answered
 from tests.support.tasks import made, told
 
 WHOAMI = "/api/v1/whoami"
@@ -58,6 +63,27 @@ def test_nobody_else_may_make_tokens(client: TestClient, services: Services):
     assert (answer.status_code, answer.json()["code"]) == (403, "forbidden")
     ana = services.tokens.create("ana", 1)
     assert client.post(ADMIN_TOKENS, json={"name": "bo"}, headers=bearer(ana)).status_code == 403
+
+
+def test_nothing_is_read_of_what_an_unknown_caller_sends(listening: httpx2.Client, settings: Callable[..., Settings]):
+    key = (settings().data / "admin.key").read_text()
+    answered(listening.post(ADMIN_TOKENS, json={"name": "ana"}, headers=bearer(key)), 201)
+    with socket.create_connection(("127.0.0.1", listening.base_url.port or 0), timeout=20) as caller:
+        caller.sendall(b"POST /api/v1/tasks HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 60000000\r\n\r\n{")
+        answer = caller.makefile("rb").readline()  # although the rest of the body never comes
+    assert answer.startswith(b"HTTP/1.1 401 ")
+
+
+def test_while_the_database_is_away_nobody_is_known(
+    client: TestClient, services: Services, monkeypatch: pytest.MonkeyPatch
+):
+    def away() -> None:
+        raise StoreUnavailable("it is away")
+
+    monkeypatch.setattr(services.tokens, "refresh", away)
+    monkeypatch.setattr(services.tokens, "_read_at", None)
+    problem = answered(client.post("/api/v1/tasks", json={"name": "train"}), 503)
+    assert (problem["code"], "it is away" in problem["detail"]) == ("not-ready", True)
 
 
 @pytest.mark.parametrize("name", ["", " ", "x" * 201, "admin", "local", "controller", "agent:7"])
