@@ -5,11 +5,13 @@ Nothing of the server is imported before the arguments are known to make sense.
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+from api import starting
+from api.commands import audit_arguments
 from api.version import VERSION
 
 EXIT_CODES = (
@@ -21,12 +23,13 @@ DATABASE = "sqlite:////absolute/path/file.db or postgresql://user@host/name; def
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command and end the process with its exit code."""
-    sys.exit(run(arguments))
+    sys.exit(run(arguments, prepare=starting.prepare))
 
 
-def run(arguments: Sequence[str] | None = None) -> int:
-    """Run the command; its exit code."""
+def run(arguments: Sequence[str] | None = None, *, prepare: Callable[[], None] = lambda: None) -> int:
+    """Run the command; its exit code. `prepare` is called before anything of the server is imported."""
     asked = _parser().parse_args(arguments)
+    prepare()
     try:
         return import_module(f"api.commands.{asked.module}").run(asked)
     except KeyboardInterrupt:
@@ -63,7 +66,17 @@ def _parser() -> argparse.ArgumentParser:
     _add_place(migrate)
 
     doctor = _command(commands, "doctor", "say how the server's parts are, and what to do about what is wrong")
+    doctor.add_argument("--json", action="store_true", help="say it as one JSON object")
     _add_place(doctor)
+
+    backup = _command(commands, "backup", "copy database, artifacts and logs into a folder, also while a server works")
+    backup.add_argument("to", type=Path, metavar="FOLDER", help="the folder to make")
+    backup.add_argument("--json", action="store_true", help="say what was copied as one JSON object")
+    _add_place(backup)
+
+    restore = _command(commands, "restore", "put a backup into an empty database and data folder")
+    restore.add_argument("source", type=Path, metavar="FOLDER", help="what `backup` made")
+    _add_place(restore)
 
     rebuild = _command(commands, "rebuild", "make projections anew from the log")
     rebuild.add_argument("projections", nargs="*", metavar="PROJECTION", help="all of them when none is named")
@@ -78,6 +91,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     create.add_argument("name", metavar="NAME", help="whose it is: the log says who did what")
     _add_place(create)
+    audit_arguments.add(commands, _command, _add_place)
     return parser
 
 

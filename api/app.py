@@ -9,18 +9,23 @@ from starlette.concurrency import run_in_threadpool
 from api import errors
 from api.asking import actor_of
 from api.documented import describe, problems
+from api.express import Express
+from api.gate import Gate
 from api.limits import Limits
 from api.live import Bells
+from api.requests import Counting, Requests
 from api.routes import (
     admin,
     agents,
     artifacts,
+    audit,
     blobs,
     events,
     health,
     history,
     hooks,
     logs,
+    metrics,
     models,
     pipelines,
     plots,
@@ -65,11 +70,16 @@ def create_app(services: Services) -> FastAPI:
     app.state.services = services
     errors.install(app)
     app.add_middleware(Limits, settings=services.settings)
+    app.add_middleware(Gate, services=services)
+    app.state.requests = Requests()
+    app.add_middleware(Counting, requests=app.state.requests)
     app.include_router(health.router)
+    app.include_router(metrics.router)
     of_tasks = (tasks, artifacts, logs, scalars, plots, blobs)
     of_runs = (pipelines, runs, steps, hooks, history)
-    for part in (*of_tasks, models, *of_runs, queues, agents, events, projections, whoami, admin):
+    for part in (*of_tasks, models, *of_runs, queues, agents, events, projections, audit, whoami, admin):
         router = part.router
         app.include_router(router, prefix="/api/v1", dependencies=[Depends(actor_of)], responses=problems(401, 503))
+    app.router.routes.insert(0, Express(services, app.router))
     app.openapi = lambda: describe(app)
     return app

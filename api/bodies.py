@@ -3,10 +3,10 @@
 import math
 import re
 from collections.abc import Mapping
-from dataclasses import asdict, replace
 from typing import Annotated, Any, Literal, TypeVar, cast
-from urllib.parse import quote
+from urllib.parse import parse_qsl, quote, urlsplit
 
+from msgspec.structs import asdict, replace
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from api.asking import new_id
@@ -19,6 +19,8 @@ LEASE = 60.0  # seconds that the caller's own process may be silent, unless it s
 MOST_POINTS = 10_000  # in one request
 MOST_SECONDS = 10.0**9  # since a point was made
 LARGEST_INTEGER = 2**63 - 1  # what databases and most readers of JSON can hold
+# Names in the query of an address that lets in whoever has it.
+SIGNATURES = frozenset({"sig", "signature", "x-amz-signature", "x-goog-signature", "access_token"})
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
 
@@ -51,6 +53,19 @@ def _is_unicode(text: str) -> bool:
     return True
 
 
+def _without_secrets(address: str) -> str:
+    """What is recorded is never erased, and everybody reads it."""
+    try:
+        parts = urlsplit(address)
+        names = {name.lower() for name, _ in parse_qsl(parts.query, keep_blank_values=True)}
+        secret = parts.password is not None or bool(names & SIGNATURES)
+    except ValueError:  # an address of no known form, which some store may know
+        secret = False
+    if secret:
+        raise ValueError("an address must not have a password or signature in it: it would be on record for ever")
+    return address
+
+
 def _printable(text: str) -> str:
     if _CONTROL.search(text):
         raise ValueError("it has a control character")
@@ -63,6 +78,7 @@ Text = Annotated[str, AfterValidator(_storable)]
 Word = Annotated[Text, Field(max_length=500)]
 Name = Annotated[Text, Field(min_length=1, max_length=500)]
 Long = Annotated[Text, Field(max_length=100_000)]
+Address = Annotated[Text, AfterValidator(_without_secrets)]
 Tags = Annotated[list[Annotated[Text, Field(min_length=1, max_length=500)]], Field(max_length=1_000)]
 Json = Annotated[Any, AfterValidator(_storable)]
 JsonObject = Annotated[dict[str, Any], AfterValidator(_storable)]
@@ -138,7 +154,7 @@ class Container(Body):
 class InputModel(Body):
     id: Word | None = Field(default=None, description="Made up when it is left out.")
     name: Name
-    url: Text = ""
+    url: Address = ""
     framework: Word = ""
     comment: Long = ""
     tags: Tags = []
@@ -180,7 +196,7 @@ class CreateTask(Body):
     configuration: Configurations = {}
     script: Script = Script()
     container: Container = Container()
-    output_destination: Text = ""
+    output_destination: Address = ""
     models: list[InputModel] = Field(default=[], description="Input models.")
     tags: Tags = []
     system_tags: Tags = []
@@ -232,7 +248,7 @@ class EditTask(Body):
     configuration: dict[Name, Configuration | None] | None = Field(default=None, description="Merged; null deletes.")
     script: Script | None = Field(default=None, description="Merged: fields that are left out stay as they are.")
     container: Container | None = Field(default=None, description="Merged: fields that are left out stay as they are.")
-    output_destination: Text | None = None
+    output_destination: Address | None = None
     runtime: JsonObject | None = Field(default=None, description="Merged; null deletes.")
     tags: Tags | None = None
     system_tags: Tags | None = None
@@ -326,20 +342,28 @@ class Reason(Body):
     reason: Long = ""
 
 
-class Stop(Reason):
+class End(Reason):
+    model_config = example({"reason": "good enough"})
+
+    attempt: int = Field(
+        default=0, ge=0, le=LARGEST_INTEGER, description="The attempt whose process says so: refused once it is lost."
+    )
+
+
+class Stop(End):
     model_config = example({"reason": "takes too long", "now": False})
 
     now: bool = Field(default=False, description="Without leaving it the time to save its work.")
 
 
 class AddArtifact(Body):
-    """One of `sha256`, the hash of a blob that is stored, and `url`, the address of what is stored elsewhere."""
+    """`sha256`, the hash of a stored blob; or `url`, where its bytes are, and then `sha256` is their hash there."""
 
     model_config = example({"name": "data", "url": "s3://bucket/iris.csv", "type": "table", "size": 4551})
 
     name: PrintableName
     sha256: Sha256 | None = None
-    url: Annotated[Text, Field(min_length=1, max_length=10_000)] | None = None
+    url: Annotated[Address, Field(min_length=1, max_length=10_000)] | None = None
     size: int | None = Field(default=None, ge=0, le=LARGEST_INTEGER, description="In bytes; known of a blob.")
     type: Word = ""
     format: Word = ""
@@ -349,10 +373,15 @@ class AddArtifact(Body):
     mode: Literal["input", "output"] = "output"
     attempt: int = Field(default=0, ge=0, description="The attempt that made it: refused once it is over.")
 
+    @property
+    def blob(self) -> str | None:
+        """The SHA-256 of the blob that holds its bytes; None when they are stored elsewhere."""
+        return self.sha256 if self.url is None else None
+
     def added(self, size: int | None) -> task.ArtifactAdded:
         """The command; `size` is that of the blob. Raises Invalid."""
-        if (self.sha256 is None) == (self.url is None):
-            raise Invalid("Give either sha256, the hash of a stored blob, or url, where it is stored.", "sha256")
+        if self.sha256 is None and self.url is None:
+            raise Invalid("Give sha256, the hash of a stored blob, or url, where it is stored.", "sha256")
         blob = f"foldline://blobs/{self.sha256}/{quote(self.filename or self.name, safe='')}"
         return task.ArtifactAdded(
             name=self.name,
@@ -367,6 +396,13 @@ class AddArtifact(Body):
             mode=self.mode,
             attempt=self.attempt,
         )
+
+
+class RemoveArtifacts(Body):
+    model_config = example({"names": ["data"]})
+
+    names: list[PrintableName] = Field(max_length=1000)
+    attempt: int = Field(default=0, ge=0, description="The attempt that removes its own: refused once it is over.")
 
 
 class AddModel(InputModel):
@@ -400,6 +436,12 @@ class CreateToken(Body):
     model_config = example({"name": "ana"})
 
     name: PrintableName
+
+
+class MakeBackup(Body):
+    model_config = example({"to": "/var/backups/foldline/2026-11-22"})
+
+    to: Annotated[str, Field(pattern=r"^/[^\x00]*$", max_length=4000, description="A folder on the server's machine.")]
 
 
 def _as(kind: type[T], body: Body) -> T:

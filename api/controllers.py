@@ -99,10 +99,15 @@ def _parameters(run: Run, meant: TaskEdited) -> Mapping[str, Any] | None:
     return {name: value for name, value in values.items() if value != run.parameters[name]} or None
 
 
-def ended(services: Services, run_id: str, status: str, reason: str, asking: By, expect: int | None) -> Answer:
-    """End the run's host, or the run when it has none. Raises Unknown, Refused, StaleVersion."""
+def ended(
+    services: Services, run_id: str, status: str, reason: str, asking: By, expect: int | None, attempt: int
+) -> Answer:
+    """End the run's host, or the run when it has none; `attempt` is the host that says so itself, else 0.
+
+    Raises Unknown, Refused, StaleVersion.
+    """
     run = services.reader.run(run_id)
     if expect not in (None, run.version):
         said = f"The command was meant for version {expect} of run {run.name!r}, which is at {run.version}: look again."
         raise StaleVersion(said)
-    return services.controller.end_host(run_id, status, reason, asking)
+    return services.controller.end_host(run_id, status, reason, asking, attempt=attempt)

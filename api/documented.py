@@ -20,7 +20,7 @@ _CAUSES: dict[int, tuple[str, ...]] = {
     413: ("too-large",),
     416: ("no-such-range",),
     422: ("invalid", "key-reused"),
-    503: ("not-ready", "projection-behind"),
+    503: ("not-ready", "busy", "projection-behind"),
 }
 
 

@@ -1,5 +1,6 @@
 """Every error as application/problem+json: one shape, a stable code, a sentence with the cure."""
 
+import errno
 from collections.abc import Sequence
 from typing import Any
 
@@ -17,7 +18,7 @@ from domain.refused import Invalid, Refused, Unknown
 from domain.run import Diverged
 from eventstore.blobs import TooLarge
 from eventstore.logs import LogGap
-from eventstore.store import StoreUnavailable
+from eventstore.store import StoreBusy, StoreUnavailable
 
 log = structlog.get_logger()
 
@@ -39,8 +40,11 @@ TITLES = {
     "key-reused": "The idempotency key was used before",
     "projection-behind": "The list is not up to date yet",
     "not-ready": "The server cannot work at this moment",
+    "busy": "More is asked than can be done at this moment",
     "internal": "The server made a mistake",
 }
+# Of files that the server keeps: artifacts, logs.
+DISK_TROUBLE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO, errno.EACCES})
 
 
 class Problem(Exception):
@@ -74,12 +78,22 @@ def problem(
     return JSONResponse(body, status, headers=headers, media_type="application/problem+json")
 
 
+def answer_to(request: Request, error: Problem | StoreUnavailable) -> Response:
+    """What is said when this comes up, in a route or before there is one."""
+    if isinstance(error, Problem):
+        return problem(request, error.status, error.code, error.detail, headers=error.headers)
+    code, said = "not-ready", f"The database cannot do this now: {error}. Try again in a moment."
+    if isinstance(error, StoreBusy):
+        code, said = "busy", f"The server is asked for more than it can do: {error}. Try again in a moment."
+    return problem(request, 503, code, said, headers={"Retry-After": "1"})
+
+
 def install(app: FastAPI) -> None:
     """Map every error once."""
 
     async def on_problem(request: Request, error: Exception) -> Response:
         assert isinstance(error, Problem)
-        return problem(request, error.status, error.code, error.detail, headers=error.headers)
+        return answer_to(request, error)
 
     async def on_refused(request: Request, error: Exception) -> Response:
         match error:
@@ -119,7 +133,15 @@ def install(app: FastAPI) -> None:
         return problem(request, 413, "too-large", str(error))
 
     async def on_unavailable(request: Request, error: Exception) -> Response:
-        said = f"The database does not answer: {error}. Try again in a moment."
+        assert isinstance(error, StoreUnavailable)
+        return answer_to(request, error)
+
+    async def on_disk(request: Request, error: Exception) -> Response:
+        assert isinstance(error, OSError)
+        if error.errno not in DISK_TROUBLE:
+            raise error
+        log.error("the disk takes nothing", path=request.url.path, error=str(error))
+        said = f"The server's disk takes nothing ({error.strerror}): make room, or mend its rights, and try again."
         return problem(request, 503, "not-ready", said, headers={"Retry-After": "1"})
 
     async def on_http(request: Request, error: Exception) -> Response:
@@ -148,6 +170,7 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(LogGap, on_gap)
     app.add_exception_handler(TooLarge, on_large)
     app.add_exception_handler(StoreUnavailable, on_unavailable)
+    app.add_exception_handler(OSError, on_disk)
     app.add_exception_handler(HTTPException, on_http)
     app.add_exception_handler(ClientDisconnect, on_gone)
     app.add_exception_handler(Exception, on_anything)

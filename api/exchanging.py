@@ -1,15 +1,47 @@
-"""The exchange that waits: it looks, sleeps until there may be something to do, and looks again."""
+"""The exchange: what an agent has said is put to the controller, at once or when there is something to do."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import Any
 
-from fastapi import Request
+import msgspec
+from fastapi import Request, Response
 from starlette.concurrency import run_in_threadpool
 
 from api.awaiting import ended_when_client_leaves
 from api.services import Services
+from api.views import run_as_task, task_view
 from api.waiting import NOTHING, Waiter, Waiting
-from controller.exchange import Exchanged
+from api.wire import JsonResponse, position_text
+from controller.exchange import Claim, Exchanged, Held, Report
+
+
+class Said(msgspec.Struct, frozen=True):
+    """What an agent says in one exchange. `wait`: seconds."""
+
+    session: str
+    held: Sequence[Held]
+    reports: Sequence[Report]
+    free: int
+    wait: float
+
+
+async def answer_exchange(request: Request, services: Services, agent_id: str, said: Said) -> Response:
+    """With reports at once; without, when there is something to do, at latest after the time it waits."""
+
+    def look() -> Exchanged:
+        return services.exchange.exchange(agent_id, said.session, held=said.held, reports=said.reports, free=said.free)
+
+    seconds = 0 if said.reports else said.wait
+    found = await exchanged(
+        request, services, agent_id, said.session, look, takes_work=bool(said.free), seconds=seconds
+    )
+    shown = {
+        "claims": [_claim_view(claim) for claim in found.claims],
+        "stop": found.stop,
+        "reports": found.receipts,
+    }
+    return JsonResponse(shown, headers={"Foldline-Position": position_text(found.position)})
 
 
 async def exchanged(
@@ -29,9 +61,9 @@ async def exchanged(
     waiting: Waiting = request.app.state.waiting
     with waiting.exchange(session) as waiter:
         found = await run_in_threadpool(look)
-        # Until here work of any queue has woken it: which ones are its own is only sure once it has looked.
-        waiter.queues = frozenset(services.exchange.queues_of(agent_id)) if takes_work else NOTHING
         if seconds and not _is_news(found, waiting, agent_id):
+            # Until here work of any queue has woken it: which ones are its own is only sure once it has looked.
+            waiter.queues = frozenset(services.exchange.queues_of(agent_id)) if takes_work else NOTHING
             deadline = asyncio.get_running_loop().time() + seconds
             async with ended_when_client_leaves(request, waiter):
                 while not _is_news(found, waiting, agent_id) and await _woken(services, waiter, deadline):
@@ -59,3 +91,16 @@ async def _woken(services: Services, waiter: Waiter, deadline: float) -> bool:
             waiter.called = False
             return True
     return False
+
+
+def _claim_view(claim: Claim) -> dict[str, Any]:
+    shown: dict[str, Any]
+    if claim.task is None:
+        # The host of a run: the run is the task that is run.
+        assert claim.run is not None
+        shown = {"queue": claim.run.host.queue or None, "run_id": claim.run.id, "step": None}
+        shown["task"] = run_as_task(claim.run, claim.content)
+    else:
+        shown = {"queue": claim.task.queue, "run_id": claim.task.run_id, "step": claim.task.step}
+        shown["task"] = task_view(claim.task, claim.content)
+    return {"task_id": shown["task"]["id"], "attempt": claim.attempt, "lease": claim.lease, **shown}

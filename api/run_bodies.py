@@ -116,7 +116,7 @@ class CompleteStep(Reason):
         added: list[tasks.ArtifactAdded] = []
         for number, one in enumerate(self.artifacts):
             try:
-                added.append(one.added(size_of(one.sha256)))
+                added.append(one.added(size_of(one.blob)))
             except Invalid as wrong:
                 raise Invalid(str(wrong), f"artifacts/{number}/{wrong.where or 'sha256'}") from None
         return runs.CompleteStep(step=step, actor=actor, reason=self.reason, outputs=self.outputs, artifacts=added)

@@ -15,6 +15,8 @@ from projections import custom
 
 Json = dict[str, Any]
 
+MADE_FROM = ("runs", "tasks", "origins")  # the projections behind the list of runs of both kinds
+
 
 def run_at(services: Services, run_id: str, at: str | None = None) -> Run:
     """The run of a pipeline, now or as of `at`. Raises Unknown, Invalid."""
@@ -36,7 +38,7 @@ def _custom(services: Services, run_id: str, at: str | None, unknown: Unknown) -
         services.reader.task(run_id)
     except Unknown:
         raise unknown from None
-    services.projections.wait_for(services.store.head(), WAIT_FOR_PROJECTION)
+    services.projections.wait_for(services.store.head(), WAIT_FOR_PROJECTION, names=MADE_FROM)
     with services.store.database.reading() as connection:
         row = custom.custom_run(connection, run_id)
     if row is None:

@@ -3,17 +3,18 @@
 import secrets
 import threading
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
-import structlog
-
+from api.health import Health
 from api.settings import Settings
 from api.tokens import Tokens
 from controller.exchange import Exchange
 from controller.handle import By, Controller
 from controller.loop import Loop
 from controller.reading import Reader
+from eventstore.audit.keys import Keyring
+from eventstore.audit.sealer import Sealer
 from eventstore.blobs import Blobs
 from eventstore.logs import FileLogs, Logs, TableLogs
 from eventstore.plots import Plots
@@ -21,7 +22,6 @@ from eventstore.scalars import Scalars
 from eventstore.sql import SqlStore, open_store
 from projections.runner import Runner
 
-log = structlog.get_logger()
 QUEUES = ("default", "services")
 
 
@@ -39,30 +39,24 @@ class Services:
     plots: Plots
     blobs: Blobs
     tokens: Tokens
-    admin_key: str
+    admin_key: str = field(repr=False)
     """What commands on this machine show to act through this server: lies in the data folder, mode 0600."""
     closing: threading.Event
-
-    @property
-    def ready(self) -> bool:
-        """Whether work can be taken: the log can be read, and nothing is closing."""
-        try:
-            self.store.head()
-        except Exception as error:
-            log.warning("not ready", error=str(error))
-            return False
-        return not self.closing.is_set()
+    health: Health
+    sealer: Sealer
 
     def start(self) -> None:
         for name in QUEUES:
             self.controller.create_queue(name, By(actor="server"))
         self.projections.start()
         self.loop.start()
+        self.sealer.start()
 
     def close(self) -> None:
         self.closing.set()
         self.loop.stop()
         self.projections.stop()
+        self.sealer.stop()
         self.store.close()
 
 
@@ -72,6 +66,7 @@ def open_services(settings: Settings) -> Services:
     store = open_store(settings.url, owner=settings.address)
     controller = Controller(store, lease=settings.lease)
     shared = store.database.shared
+    closing = threading.Event()
     return Services(
         settings=settings,
         store=store,
@@ -86,8 +81,15 @@ def open_services(settings: Settings) -> Services:
         blobs=Blobs(settings.data / "blobs", most_bytes=settings.most_artifact_bytes),
         tokens=Tokens(store.database, clock=time.monotonic),
         admin_key=admin_key(settings.data),
-        closing=threading.Event(),
+        closing=closing,
+        health=Health(store, closing),
+        sealer=Sealer(store, keyring(settings)),
     )
+
+
+def keyring(settings: Settings, *, make: bool = True) -> Keyring:
+    """The key that signs the log. Without `make` none is made where there is none."""
+    return Keyring(settings.data / "audit.key", settings.audit_key.get_secret_value(), make=make)
 
 
 def admin_key(data: Path) -> str:

@@ -3,7 +3,9 @@
 from ipaddress import ip_address
 from pathlib import Path
 
+from pydantic import SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
+from sqlalchemy import make_url
 
 
 class Settings(BaseSettings):
@@ -22,10 +24,19 @@ class Settings(BaseSettings):
     most_log_bytes: int = 1024 * 1024
     """The largest piece of a log in one request."""
 
+    audit_key: SecretStr = SecretStr("")
+    """What signs the log: a PEM, base64, or the path of a file with either; else `audit.key` in the data folder."""
+
     @property
     def url(self) -> str:
         """The database's address."""
         return self.db or f"sqlite:///{(self.data / 'foldline.db').absolute()}"
+
+    @property
+    def sqlite_path(self) -> Path | None:
+        """The database's file; None when it is not one on this machine."""
+        url = make_url(self.url)
+        return Path(url.database) if url.drivername == "sqlite" and url.database else None
 
     @property
     def address(self) -> str:

@@ -1,6 +1,6 @@
 """What tasks look like in answers: for the generated description, and the tests that compare answers with it."""
 
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, Field
 
@@ -210,3 +210,32 @@ class Version(BaseModel):
 class NewToken(BaseModel):
     name: str
     token: str = Field(description="Shown this once.")
+
+
+class Finding(BaseModel):
+    name: str = Field(description="Stable, for programs; there may be several of one name.")
+    status: Literal["ok", "warn", "fail"]
+    about: str
+    cure: str = Field(description="What to do about it; empty when it is ok.")
+
+
+class Examined(BaseModel):
+    items: list[Finding]
+
+
+class BackupHead(BaseModel):
+    position: int
+    leaf: str = Field(description="The hash of the last event, in hex.")
+
+
+class Backup(BaseModel):
+    format: int
+    made_at: str
+    version: str
+    schema_version: str
+    database: str
+    heads: dict[str, BackupHead] = Field(description="By shard.")
+    blobs: int
+    logs: int
+    bytes: int
+    damaged: list[str] = Field(description="Artifacts whose bytes are not those of their hash any more.")

@@ -51,6 +51,10 @@ class Tokens:
                 return name
         return None
 
+    def was_enough(self, secret: str) -> bool:
+        """Whether it would do by what the database said last, however long ago: it was a token, or none was needed."""
+        return self._read_at is not None and (not self._names or _digest(secret) in self._names)
+
     @property
     def fresh(self) -> bool:
         """Whether the answers need no look into the database."""

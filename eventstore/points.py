@@ -66,11 +66,6 @@ def arm(what: str) -> None:
     reach = _Armed(name, int(nth), lose if way == "lost" else end)
 
 
-def disarm() -> None:
-    global reach
-    reach = pass_by
-
-
 def end(_name: str) -> None:
     os._exit(EXIT_CODE)
 

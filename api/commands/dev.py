@@ -42,6 +42,7 @@ class Agents:
     def start(self, services: Services) -> None:
         address = services.settings.address
         environment = {**os.environ, "FOLDLINE_URL": address}
+        environment.pop("FOLDLINE_SERVER_AUDIT_KEY", None)  # what agents run could sign a log of its own
         if services.tokens.needed():
             environment["FOLDLINE_TOKEN"] = services.admin_key
         for arguments in self._commands:

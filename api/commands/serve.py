@@ -1,10 +1,12 @@
 """`foldline-server serve`: the server in the foreground."""
 
 import errno
+import os
 import socket
 from argparse import Namespace
 from collections.abc import Callable
 
+from api import starting
 from api.app import create_app
 from api.commands.failures import Failed
 from api.commands.place import settings_of
@@ -12,10 +14,13 @@ from api.reporting import report_to_stderr
 from api.services import Services, open_services
 from api.serving import Server, nothing
 from api.settings import Settings
+from eventstore import points
 
 
 def run(asked: Namespace) -> int:
     report_to_stderr()
+    if crash_at := os.environ.get(points.VARIABLE):
+        points.arm(crash_at)
     return serve(settings_of(asked), ready=_say_so)
 
 
@@ -27,7 +32,9 @@ def serve(
     with listener(settings) as listening:
         settings = settings.model_copy(update={"port": listening.getsockname()[1]})
         services = opened(settings)
-        server = Server(create_app(services), ready=lambda: ready(services), before_the_end=before_the_end)
+        app = create_app(services)
+        starting.settle()
+        server = Server(app, ready=lambda: ready(services), before_the_end=before_the_end)
         try:
             server.run(sockets=[listening])
         except SystemExit:

@@ -1,24 +1,23 @@
 """Agents: who runs tasks, and the one door through which they get them."""
 
 from collections.abc import Sequence
-from dataclasses import asdict
 from typing import Any
 
 from fastapi import APIRouter, Request, Response
 
 from api import agent_bodies
 from api.addresses import AgentId
-from api.asking import WAIT_FOR_PROJECTION, CaughtUp, Wired
+from api.asking import WAIT_FOR_PROJECTION, Wired, caught_up
 from api.documented import problems
-from api.exchanging import exchanged
+from api.exchanging import Said, answer_exchange
 from api.paging import Cursor, Limit, Page, page, with_times
-from api.views import run_as_task, task_view
 from api.wire import JsonResponse, position_text
-from controller.exchange import Claim, Exchanged, Held, Receipt, Stop
+from controller.exchange import Held
 from domain.refused import Invalid, Unknown
 from projections import queries
 
 router = APIRouter(tags=["agents"])
+MADE_FROM = ("agents", "tasks", "runs")
 
 OF_SESSION = problems(400, 404, 409, 413, 422)
 
@@ -39,9 +38,13 @@ def register_agent(body: agent_bodies.RegisterAgent, services: Wired) -> Respons
 
 
 @router.get(
-    "/agents", response_model=Page[agent_bodies.Agent], summary="List agents, newest first", responses=problems(422)
+    "/agents",
+    response_model=Page[agent_bodies.Agent],
+    summary="List agents, newest first",
+    responses=problems(422),
+    dependencies=[caught_up(*MADE_FROM)],
 )
-def list_agents(services: Wired, _: CaughtUp, limit: Limit = 50, cursor: Cursor = None) -> Response:
+def list_agents(services: Wired, limit: Limit = 50, cursor: Cursor = None) -> Response:
     with services.store.database.reading() as connection:
         rows = queries.agents(connection)
     start = 0
@@ -56,7 +59,7 @@ def list_agents(services: Wired, _: CaughtUp, limit: Limit = 50, cursor: Cursor 
 
 @router.get("/agents/{agent_id}", response_model=agent_bodies.Agent, summary="Show an agent", responses=problems(404))
 def get_agent(agent_id: AgentId, services: Wired) -> Response:
-    services.projections.wait_for(services.store.head(), WAIT_FOR_PROJECTION)
+    services.projections.wait_for(services.store.head(), WAIT_FOR_PROJECTION, names=MADE_FROM)
     with services.store.database.reading() as connection:
         rows = queries.agents(connection, agent_id)
     if not rows:
@@ -75,21 +78,8 @@ async def exchange_work(request: Request, agent_id: AgentId, body: agent_bodies.
 
     A claim whose answer got lost is handed over again by the next exchange, which does not name it among those held.
     """
-    reports, held = body.reported(), _held(body.held)
-
-    def look() -> Exchanged:
-        return services.exchange.exchange(agent_id, body.session, held=held, reports=reports, free=body.free)
-
-    seconds = 0 if reports else body.wait
-    found = await exchanged(
-        request, services, agent_id, body.session, look, takes_work=bool(body.free), seconds=seconds
-    )
-    shown = {
-        "claims": [_claim_view(claim) for claim in found.claims],
-        "stop": _plain(found.stop),
-        "reports": _plain(found.receipts),
-    }
-    return JsonResponse(shown, headers=_headers(found.position))
+    said = Said(body.session, _held(body.held), body.reported(), body.free, body.wait)
+    return await answer_exchange(request, services, agent_id, said)
 
 
 @router.post(
@@ -100,7 +90,7 @@ async def exchange_work(request: Request, agent_id: AgentId, body: agent_bodies.
 )
 def heartbeat_agent(agent_id: AgentId, body: agent_bodies.Beat, services: Wired) -> Response:
     """Renews the leases of the agent and of the attempts that it names."""
-    return JsonResponse({"stop": _plain(services.exchange.heartbeat(agent_id, body.session, _held(body.held)))})
+    return JsonResponse({"stop": services.exchange.heartbeat(agent_id, body.session, _held(body.held))})
 
 
 @router.post(
@@ -111,7 +101,7 @@ def heartbeat_agent(agent_id: AgentId, body: agent_bodies.Beat, services: Wired)
 )
 def leave_agent(agent_id: AgentId, body: agent_bodies.Leave, services: Wired) -> Response:
     """After the last reports: what the agent still held is lost at once."""
-    return JsonResponse({"reports": _plain(services.exchange.leave(agent_id, body.session, body.reported()))})
+    return JsonResponse({"reports": services.exchange.leave(agent_id, body.session, body.reported())})
 
 
 def _view(row: dict[str, Any]) -> dict[str, Any]:
@@ -119,25 +109,8 @@ def _view(row: dict[str, Any]) -> dict[str, Any]:
     return {field: shown[field] for field in agent_bodies.Agent.model_fields}
 
 
-def _claim_view(claim: Claim) -> dict[str, Any]:
-    shown: dict[str, Any]
-    if claim.task is None:
-        # The host of a run: the run is the task that is run.
-        assert claim.run is not None
-        shown = {"queue": claim.run.host.queue or None, "run_id": claim.run.id, "step": None}
-        shown["task"] = run_as_task(claim.run, claim.content)
-    else:
-        shown = {"queue": claim.task.queue, "run_id": claim.task.run_id, "step": claim.task.step}
-        shown["task"] = task_view(claim.task, claim.content)
-    return {"task_id": shown["task"]["id"], "attempt": claim.attempt, "lease": claim.lease, **shown}
-
-
 def _held(held: Sequence[agent_bodies.Held]) -> list[Held]:
     return [one.held() for one in held]
-
-
-def _plain(answers: Sequence[Stop] | Sequence[Receipt]) -> list[dict[str, Any]]:
-    return [asdict(answer) for answer in answers]
 
 
 def _headers(position: int) -> dict[str, str]:

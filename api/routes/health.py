@@ -1,5 +1,6 @@
 """Whether the server lives and can work, and which one it is. Open to all: nothing here is anybody's."""
 
+import structlog
 from fastapi import APIRouter, Response
 
 from api import shapes
@@ -10,6 +11,7 @@ from api.version import VERSION
 from api.wire import JsonResponse
 from eventstore.versions import REVISIONS
 
+log = structlog.get_logger()
 router = APIRouter(tags=["service"])
 
 
@@ -22,9 +24,10 @@ async def livez() -> Response:
     "/readyz", response_model=shapes.Ready, summary="Ask whether the server can take work", responses=problems(503)
 )
 def readyz(services: Wired) -> Response:
-    if not services.ready:
-        said = "The server cannot take work: it ends, or its database does not answer. Try again in a moment."
-        raise Problem(503, "not-ready", said, {"Retry-After": "1"})
+    """No work can be taken while the database is away, its disk is full or it may only be read: the detail says why."""
+    if (trouble := services.health.trouble()) is not None:
+        log.warning("not ready", reason=trouble)
+        raise Problem(503, "not-ready", trouble, {"Retry-After": "1"})
     return JsonResponse({"ready": True})
 
 

@@ -5,7 +5,7 @@ from typing import Annotated
 from fastapi import APIRouter, Response
 
 from api import shapes
-from api.asking import CaughtUp, Wired
+from api.asking import Wired, caught_up
 from api.documented import problems
 from api.paging import ANY_OF, Cursor, Limit, Page, page, with_times
 from api.wire import JsonResponse
@@ -13,14 +13,18 @@ from domain.refused import Unknown
 from projections import queries
 
 router = APIRouter(tags=["models"])
+CAUGHT_UP = caught_up("models")
 
 
 @router.get(
-    "/models", response_model=Page[shapes.ModelRow], summary="List models, newest first", responses=problems(422)
+    "/models",
+    response_model=Page[shapes.ModelRow],
+    summary="List models, newest first",
+    responses=problems(422),
+    dependencies=[CAUGHT_UP],
 )
 def list_models(
     services: Wired,
-    _: CaughtUp,
     tag: Annotated[list[str], ANY_OF],
     project: str | None = None,
     name: str | None = None,
@@ -50,8 +54,14 @@ def list_models(
     return JsonResponse(page([with_times(row) for row in rows], following))
 
 
-@router.get("/models/{model_id}", response_model=shapes.ModelRow, summary="Show a model", responses=problems(404, 422))
-def get_model(model_id: str, services: Wired, _: CaughtUp) -> Response:
+@router.get(
+    "/models/{model_id}",
+    response_model=shapes.ModelRow,
+    summary="Show a model",
+    responses=problems(404, 422),
+    dependencies=[CAUGHT_UP],
+)
+def get_model(model_id: str, services: Wired) -> Response:
     with services.store.database.reading() as connection:
         rows, _following = queries.models(connection, model_id=model_id, limit=1)
     if not rows:

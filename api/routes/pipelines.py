@@ -6,7 +6,7 @@ from fastapi import APIRouter, Response
 
 from api import run_shapes
 from api.addresses import PipelineId
-from api.asking import Asking, CaughtUp, Wired, said
+from api.asking import Asking, Wired, caught_up, said
 from api.definitions import PipelineDefinition
 from api.documented import problems
 from api.paging import Cursor, Limit, Page, page, with_times
@@ -42,10 +42,10 @@ def register_pipeline(body: PipelineDefinition, services: Wired, asking: Asking)
     response_model=Page[run_shapes.PipelineRow],
     summary="List pipelines, newest first",
     responses=problems(422),
+    dependencies=[caught_up("pipelines")],
 )
 def list_pipelines(
     services: Wired,
-    _: CaughtUp,
     project: str | None = None,
     name: str | None = None,
     limit: Limit = 50,

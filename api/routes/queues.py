@@ -6,7 +6,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Path, Response
 from pydantic import BaseModel, ConfigDict, Field
 
-from api.asking import WAIT_FOR_PROJECTION, Asking, CaughtUp, Wired
+from api.asking import WAIT_FOR_PROJECTION, Asking, Wired, caught_up
 from api.bodies import Body, PrintableName, Reason
 from api.documented import problems
 from api.paging import Cursor, Limit, Page, page, with_times
@@ -17,6 +17,7 @@ from domain.refused import Unknown
 from projections import queries
 
 router = APIRouter(tags=["queues"])
+MADE_FROM = ("queues", "tasks", "runs", "agents")
 
 QueueName = Annotated[str, Path(description="It may hold slashes.", examples=["default"])]
 
@@ -56,8 +57,14 @@ def create_queue(body: CreateQueue, services: Wired, asking: Asking) -> Response
     return JsonResponse(_present(services, body.name), 201, headers=headers)
 
 
-@router.get("/queues", response_model=Page[Queue], summary="List queues by name", responses=problems(422))
-def list_queues(services: Wired, _: CaughtUp, limit: Limit = 50, cursor: Cursor = None) -> Response:
+@router.get(
+    "/queues",
+    response_model=Page[Queue],
+    summary="List queues by name",
+    responses=problems(422),
+    dependencies=[caught_up(*MADE_FROM)],
+)
+def list_queues(services: Wired, limit: Limit = 50, cursor: Cursor = None) -> Response:
     with services.store.database.reading() as connection:
         rows = sorted(queries.queues(connection), key=lambda row: row["name"])  # not by the database's language
     left = [row for row in rows if cursor is None or row["name"] > cursor]
@@ -95,7 +102,7 @@ def _told(services: Services, answer: Answer) -> Response:
 
 def _present(services: Services, name: str) -> dict[str, Any]:
     """Raises Unknown."""
-    services.projections.wait_for(services.store.head(), WAIT_FOR_PROJECTION)
+    services.projections.wait_for(services.store.head(), WAIT_FOR_PROJECTION, names=MADE_FROM)
     with services.store.database.reading() as connection:
         rows = queries.queues(connection, name)
     if not rows:

@@ -7,14 +7,14 @@ from fastapi import APIRouter, Header, Query, Request, Response
 
 from api import run_bodies, run_shapes
 from api.addresses import RunId
-from api.asking import WAIT_FOR_PROJECTION, Asking, CaughtUp, Expected, Wired, new_id, said
+from api.asking import WAIT_FOR_PROJECTION, Asking, Expected, Wired, caught_up, new_id, said
 from api.at import At
 from api.awaiting import LONGEST_WAIT, awaited
 from api.bodies import Reason
 from api.documented import problems
 from api.listening import listening
 from api.paging import ANY_OF, Cursor, Limit, Page, page
-from api.run_reading import Trees, shown
+from api.run_reading import MADE_FROM, Trees, shown
 from api.run_views import run_row_view, run_view
 from api.services import Services
 from api.templates import resolved_once
@@ -84,10 +84,15 @@ def clone_run(run_id: RunId, body: run_bodies.CloneRun, services: Wired, asking:
     return _made(services, answer)
 
 
-@router.get("/runs", response_model=Page[run_shapes.Run], summary="List runs, newest first", responses=problems(422))
+@router.get(
+    "/runs",
+    response_model=Page[run_shapes.Run],
+    summary="List runs, newest first",
+    responses=problems(422),
+    dependencies=[caught_up(*MADE_FROM)],
+)
 def list_runs(
     services: Wired,
-    _: CaughtUp,
     status: Annotated[list[run_shapes.RunStatus], ANY_OF],
     tag: Annotated[list[str], ANY_OF],
     project: str | None = None,
@@ -157,7 +162,7 @@ async def get_run(
 )
 def get_run_tree(run_id: RunId, services: Wired) -> Response:
     """Its steps, the runs that some of them are, and what was made from inside its processes; nested."""
-    services.projections.wait_for(services.store.head(), WAIT_FOR_PROJECTION)
+    services.projections.wait_for(services.store.head(), WAIT_FOR_PROJECTION, names=MADE_FROM)
     return JsonResponse(Trees(services).tree(run_id))
 
 

@@ -6,7 +6,7 @@ from fastapi import APIRouter, Response
 
 from api import bodies, shapes
 from api.addresses import TaskId
-from api.asking import Asking, CaughtUp, Expected, Wired, new_id, said
+from api.asking import Asking, Expected, Wired, caught_up, new_id, said
 from api.controllers import asked_of, edited_run, ended, view_of
 from api.documented import problems
 from api.paging import ANY_OF, Cursor, Limit, Page, page, with_times
@@ -37,10 +37,15 @@ def create_task(body: bodies.CreateTask, services: Wired, asking: Asking) -> Res
     return as_of(services, answer, 201)
 
 
-@router.get("/tasks", response_model=Page[shapes.TaskRow], summary="List tasks, newest first", responses=problems(422))
+@router.get(
+    "/tasks",
+    response_model=Page[shapes.TaskRow],
+    summary="List tasks, newest first",
+    responses=problems(422),
+    dependencies=[caught_up("tasks")],
+)
 def list_tasks(
     services: Wired,
-    _: CaughtUp,
     status: Annotated[list[bodies.TaskStatus], ANY_OF],
     type: Annotated[list[bodies.TaskType], ANY_OF],
     tag: Annotated[list[str], ANY_OF],
@@ -190,14 +195,14 @@ def heartbeat_task(task_id: TaskId, body: bodies.Heartbeat, services: Wired) -> 
 
 @router.post("/tasks/{task_id}/complete", response_model=shapes.Task, summary="End it well", responses=COMMAND)
 def complete_task(
-    task_id: TaskId, services: Wired, asking: Asking, expect: Expected, body: bodies.Reason | None = None
+    task_id: TaskId, services: Wired, asking: Asking, expect: Expected, body: bodies.End | None = None
 ) -> Response:
     return _end(services, task_id, "completed", body, asking, expect)
 
 
 @router.post("/tasks/{task_id}/fail", response_model=shapes.Task, summary="End it as failed", responses=COMMAND)
 def fail_task(
-    task_id: TaskId, services: Wired, asking: Asking, expect: Expected, body: bodies.Reason | None = None
+    task_id: TaskId, services: Wired, asking: Asking, expect: Expected, body: bodies.End | None = None
 ) -> Response:
     return _end(services, task_id, "failed", body, asking, expect)
 
@@ -209,12 +214,12 @@ def stop_task(
     """It is asked to stop and may save its work first; with `now` it is stopped, whatever it does."""
     asked = body or bodies.Stop()
     reason = asked.reason or f"stop requested by {asking.actor}"
-    command = tasks.StopTask(reason=reason, now=asked.now)
+    command = tasks.StopTask(reason=reason, now=asked.now, by_attempt=asked.attempt)
     answer = asked_of(
         services,
         task_id,
         lambda: services.controller.task(task_id, command, asking, expect=expect),
-        lambda: ended(services, task_id, "stopped", reason, asking, expect),
+        lambda: ended(services, task_id, "stopped", reason, asking, expect, asked.attempt),
     )
     return as_of(services, answer)
 
@@ -248,16 +253,16 @@ def as_of(services: Services, answer: Answer, status: int = 200) -> Response:
 
 
 def _end(
-    services: Services, task_id: str, status: str, body: bodies.Reason | None, asking: By, expect: int | None
+    services: Services, task_id: str, status: str, body: bodies.End | None, asking: By, expect: int | None
 ) -> Response:
     """Of a run: its host ends so, or the run, when it has none."""
-    reason = body.reason if body else ""
-    command = tasks.EndTask(status=status, reason=reason)
+    asked = body or bodies.End()
+    command = tasks.EndTask(status=status, reason=asked.reason, by_attempt=asked.attempt)
     answer = asked_of(
         services,
         task_id,
         lambda: services.controller.task(task_id, command, asking, expect=expect),
-        lambda: ended(services, task_id, status, reason, asking, expect),
+        lambda: ended(services, task_id, status, asked.reason, asking, expect, asked.attempt),
     )
     return as_of(services, answer)
 

@@ -18,7 +18,9 @@ from fastapi import FastAPI
 from pydantic import TypeAdapter
 from starlette.testclient import TestClient
 
+import api.commands.serve
 import api.routes
+from api.__main__ import run
 from api.app import create_app
 from api.documented import ProblemBody
 from api.services import Services, open_services
@@ -145,6 +147,35 @@ def listening(settings: Callable[..., Settings], answered: Answered) -> Iterator
         server.end()
         thread.join(20)
         assert not thread.is_alive(), "the server ends although somebody listens"
+
+
+class Said:
+    def __init__(self, code: int, out: str, err: str) -> None:
+        self.code, self.out, self.err = code, out, err
+
+
+Command = Callable[..., Said]
+
+
+@pytest.fixture
+def place(settings: Callable[..., Settings]) -> list[str]:
+    """The flags that say where the database and the data are."""
+    usual = settings()
+    return ["--db", usual.db, "--data", str(usual.data)]
+
+
+@pytest.fixture
+def command(place: list[str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Command:
+    """Run `foldline-server ...` in this process, on the test's database unless other flags are given."""
+    monkeypatch.setattr(api.commands.serve, "report_to_stderr", lambda: None)
+
+    def ran(*words: str, at: list[str] = place) -> Said:
+        capsys.readouterr()
+        code = run([*words, *at])
+        said = capsys.readouterr()
+        return Said(code, said.out, said.err)
+
+    return ran
 
 
 @pytest.hookimpl(trylast=True)

@@ -72,14 +72,14 @@ def test_a_question_that_makes_no_sense_is_named(client: TestClient, query: str)
 
 
 def test_a_list_that_cannot_catch_up_says_so(client: TestClient, services: Services, monkeypatch: pytest.MonkeyPatch):
-    asked: list[tuple[int, float]] = []
+    asked: list[Any] = []
 
-    def never(position: int, timeout: float) -> bool:
-        asked.append((position, timeout))
+    def never(*what: Any, **of: Any) -> bool:
+        asked.append((what, of))
         return False
 
     monkeypatch.setattr(services.projections, "wait_for", never)
     answer = client.get(TASKS, params={"min_position": "0-99"})
     assert (answer.status_code, answer.json()["code"]) == (503, "projection-behind")
     assert answer.headers["Retry-After"] == "1"
-    assert asked == [(99, 2.0)]
+    assert asked == [((99, 2.0), {"names": ("tasks",)})]

@@ -55,11 +55,11 @@ def wheel_programs() -> Path | None:
 @contextmanager
 def throwaway_postgres(programs: Path, *, fsync: bool = False) -> Iterator[str]:
     """A running server's address, `postgresql://postgres@/postgres?host=<folder>`. Raises RuntimeError with its log."""
-    folder = Path(tempfile.mkdtemp(prefix="fl-", dir=_place_for_sockets()))
+    folder = Path(tempfile.mkdtemp(prefix="fl-", dir=place_for_sockets()))
     try:
         if os.geteuid() == 0:
-            programs = _copied(programs, folder)
-            _give_away(folder)
+            programs = copied(programs, folder)
+            give_away(folder)
         with _running(programs, folder, fsync=fsync):
             yield f"postgresql://postgres@/postgres?host={quote(str(folder))}"
     finally:
@@ -69,7 +69,7 @@ def throwaway_postgres(programs: Path, *, fsync: bool = False) -> Iterator[str]:
 @contextmanager
 def _running(programs: Path, folder: Path, *, fsync: bool) -> Iterator[None]:
     life = subprocess.Popen(
-        ["/bin/sh", "-c", LIFE, "sh", str(programs / "bin"), str(folder), *_initdb_options(folder, fsync=fsync)],
+        ["/bin/sh", "-c", LIFE, "sh", str(programs / "bin"), str(folder), *initdb_options(folder, fsync=fsync)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
@@ -78,7 +78,7 @@ def _running(programs: Path, folder: Path, *, fsync: bool) -> Iterator[None]:
         env={"LC_ALL": "C", "PATH": os.defpath, MARK: os.environ.get(MARK, "")},
         # Ctrl-C reaches the whole process group, but the server must outlive the teardown of the tests.
         start_new_session=True,
-        **_as_user(),
+        **as_user(),
     )
     assert life.stdin is not None
     assert life.stdout is not None
@@ -92,7 +92,7 @@ def _running(programs: Path, folder: Path, *, fsync: bool) -> Iterator[None]:
         life.wait(STOP_SECONDS)
 
 
-def _initdb_options(folder: Path, *, fsync: bool) -> list[str]:
+def initdb_options(folder: Path, *, fsync: bool) -> list[str]:
     durable = "on" if fsync else "off"
     settings = {
         "unix_socket_directories": str(folder),
@@ -114,7 +114,7 @@ def _initdb_options(folder: Path, *, fsync: bool) -> list[str]:
     ]
 
 
-def _place_for_sockets() -> Path:
+def place_for_sockets() -> Path:
     """The system's temporary folder, or /tmp where that is too deep for a socket or closed to the server's user."""
     usual = Path(tempfile.gettempdir()).resolve()
     fits = len(os.fsencode(usual / "fl-12345678")) <= LONGEST_FOLDER
@@ -122,7 +122,7 @@ def _place_for_sockets() -> Path:
     return usual if fits and reachable else Path("/tmp")
 
 
-def _copied(programs: Path, folder: Path) -> Path:
+def copied(programs: Path, folder: Path) -> Path:
     """The programs in `folder`, laid out as in the wheel: an interpreter under root's home is closed to other users."""
     unused = shutil.ignore_patterns("include", "pgxs", "pkgconfig", "*.a")
     copy = folder / WHEEL / PROGRAMS
@@ -133,13 +133,13 @@ def _copied(programs: Path, folder: Path) -> Path:
     return copy
 
 
-def _give_away(folder: Path) -> None:
+def give_away(folder: Path) -> None:
     user = pwd.getpwnam(USER_FOR_ROOT)
     for path in (folder, *folder.rglob("*")):
         os.chown(path, user.pw_uid, user.pw_gid, follow_symlinks=False)
 
 
-def _as_user() -> dict[str, Any]:
+def as_user() -> dict[str, Any]:
     """What makes Popen leave root behind."""
     if os.geteuid() != 0:
         return {}
