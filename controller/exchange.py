@@ -1,8 +1,9 @@
 """The one door for agents: reports in, what follows from them decided, next claims out, all in one append."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from typing import TypeVar
+
+from msgspec import Struct, field
 
 from controller.handle import Answer, By, Controller
 from controller.state import State
@@ -29,14 +30,12 @@ class Superseded(Refused):
     """The session is over: a newer one of the same agent exists, or the agent was declared lost."""
 
 
-@dataclass(frozen=True, slots=True)
-class Held:
+class Held(Struct, frozen=True, gc=False):
     task_id: str
     attempt: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Report:
+class Report(Struct, frozen=True, kw_only=True, gc=False):
     """How an attempt ended, by the agent that held it. `began_at`: microseconds UTC."""
 
     task_id: str
@@ -47,8 +46,7 @@ class Report:
     began_at: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Claim:
+class Claim(Struct, frozen=True, gc=False):
     """An attempt handed to an agent: the task as it is now, and what it is made of; or the run whose host it is."""
 
     task: Task | None
@@ -58,8 +56,7 @@ class Claim:
     run: Run | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Stop:
+class Stop(Struct, frozen=True, gc=False):
     """An attempt to end. `lost`: it is not the agent's any more, and nothing is to be reported."""
 
     task_id: str
@@ -68,16 +65,14 @@ class Stop:
     lost: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Receipt:
+class Receipt(Struct, frozen=True, gc=False):
     task_id: str
     attempt: int
     accepted: bool
     reason: str = ""
 
 
-@dataclass(slots=True)
-class Exchanged:
+class Exchanged(Struct):
     claims: list[Claim] = field(default_factory=list[Claim])
     stop: list[Stop] = field(default_factory=list[Stop])
     receipts: list[Receipt] = field(default_factory=list[Receipt])

@@ -2,9 +2,9 @@
 
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, TypeVar
 
+from msgspec import Struct
 from msgspec.structs import replace
 
 from controller.formats import meta_of
@@ -31,8 +31,7 @@ T = TypeVar("T")
 __all__ = ["Answer", "By", "Controller", "HeldHost", "KeyReused", "StaleVersion", "Submission"]
 
 
-@dataclass(frozen=True, slots=True)
-class By:
+class By(Struct, frozen=True):
     """Who commands. `key` is the idempotency key, `request` a hash of what was asked under it."""
 
     actor: str = "local"
@@ -48,8 +47,7 @@ class By:
         return derived(what, self.command_id) if self.command_id else otherwise
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(Struct, frozen=True):
     """What a command came to: the thing's version after it (a run's run version), and the log's position."""
 
     id: str

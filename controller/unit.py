@@ -2,9 +2,10 @@
 
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import Any
+
+from msgspec import Struct, field
 
 from controller.follow import ASKING, follow
 from controller.formats import CODEC, content_from, kept, meta
@@ -41,16 +42,14 @@ QUEUES = frozenset[type]({tasks.TaskEnqueued, tasks.TaskRequeued})
 CODE = "2"  # which rules decided: stands in each decision record; raise it when `domain.run.decide` changes its mind
 
 
-@dataclass(slots=True)
-class Woken:
+class Woken(Struct):
     """Whom a command gives something to do: queues that got work, sessions that shall look at what they hold."""
 
     queues: set[str] = field(default_factory=set[str])
     sessions: set[str] = field(default_factory=set[str])
 
 
-@dataclass(slots=True)
-class _Decision:
+class _Decision(Struct):
     first: int
     last: int
     outputs: Any = field(default_factory=sha256)
