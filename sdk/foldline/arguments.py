@@ -80,7 +80,7 @@ def _parse_known_args(
     try:
         there = _there()
         with _Satisfied(parser, there):
-            parsed, rest = _original(parser, args, namespace)
+            parsed, rest = _original(parser, _subcommands(parser, args, there), namespace)
     finally:
         _inside.depth = 0
     if _task is None:
@@ -134,6 +134,21 @@ def _take(parser: argparse.ArgumentParser, parsed: argparse.Namespace, there: Ma
             setattr(parsed, name, like(value, getattr(parsed, name), actions.get(name)))
 
 
+def _subcommands(
+    parser: argparse.ArgumentParser, args: Sequence[str] | None, there: Mapping[str, Any]
+) -> Sequence[str] | None:
+    """The command line; in the place of an empty one the subcommands that the server names."""
+    words: list[str] = []
+    while not (sys.argv[1:] if args is None else args):
+        named = [(_parsers(action), str(there.get(action.dest))) for action in _choices(parser)]
+        chosen = next(((parsers, word) for parsers, word in named if word in parsers), None)
+        if chosen is None:
+            break
+        words.append(chosen[1])
+        parser = chosen[0][chosen[1]]
+    return words or args
+
+
 class _Satisfied:
     """While it lasts, options whose value the server has are not required."""
 
@@ -152,11 +167,16 @@ class _Satisfied:
 
 def _of_subcommands(parser: argparse.ArgumentParser) -> list[argparse.Action]:
     found: list[argparse.Action] = []
-    for action in parser._actions:  # pyright: ignore[reportPrivateUsage]
-        if isinstance(action, argparse._SubParsersAction):  # pyright: ignore[reportPrivateUsage]
-            for inner in _parsers(action).values():
-                found += [*actions_of(inner).values(), *_of_subcommands(inner)]
+    for action in _choices(parser):
+        for inner in _parsers(action).values():
+            found += [*actions_of(inner).values(), *_of_subcommands(inner)]
     return found
+
+
+def _choices(parser: argparse.ArgumentParser) -> list[argparse.Action]:
+    """Where a subcommand is chosen: once, if at all."""
+    actions = parser._actions  # pyright: ignore[reportPrivateUsage]
+    return [one for one in actions if isinstance(one, argparse._SubParsersAction)]  # pyright: ignore[reportPrivateUsage]
 
 
 def _parsers(action: Any) -> Mapping[str, argparse.ArgumentParser]:

@@ -28,6 +28,9 @@ COMPARISONS: Final[tuple[tuple[str, Callable[[Any, Any], bool]], ...]] = (
     (">=", operator.ge), ("<=", operator.le), (">", operator.gt), ("<", operator.lt), ("", operator.eq),
 )  # fmt: skip
 
+# The end of the name of a project that ClearML hides: what it has in there lies in the project around it.
+HIDDEN: Final = re.compile(r"/\.(pipelines|datasets)(/.*)?$")
+
 Test = Callable[["Candidate"], bool]
 
 
@@ -69,10 +72,10 @@ def candidates(
     _check(asked)
     wanted = [*_listed(tags), *_listed(asked.pop("tags", None))]
     tests = [test for test in (_tagged(wanted), *_tests(asked, name or asked.get("name"))) if test is not None]
-    projects: list[str | None] = [*_listed(project or asked.get("project"))] or [None]
+    projects = [HIDDEN.sub("", str(one)) for one in _listed(project or asked.get("project"))]
     found = (
         candidate
-        for one in projects
+        for one in projects or (None,)
         for row in client.tasks.list(
             project=one,
             name=exact_name,

@@ -121,7 +121,7 @@ class OfflineClient(Client):
             case "POST", ["tasks", identifier, "complete" | "fail" | "stop" as verb]:
                 return _ended(identifier, ENDS[verb], str(body.get("reason") or ""))
             case "POST", ["tasks", identifier, "publish"]:
-                return _ended(identifier, "published", "")
+                return _published(identifier)
             case "POST", ["tasks", identifier, "artifacts"]:
                 return _with_artifact(identifier, body)
             case "POST", ["tasks", identifier, "artifacts", "delete"]:
@@ -252,13 +252,24 @@ def _ended(identifier: str, status: str, reason: str) -> Json:
     session = Session.of(identifier)
     record = session.record()
     attempts = record["attempts"]
-    if status != "published" and record["ended_at"] is not None:
+    if record["ended_at"] is not None:
         raise Refused({"status": 409, "detail": f"Task {record['name']!r} is {record['status']} already."})
     for attempt in attempts[-1:]:
         if attempt["ended_at"] is None:
             attempt |= {"status": status, "reason": reason, "ended_at": _now()}
     record = _changed(identifier, status=status, reason=reason, attempts=attempts, ended_at=_now())
     print(f"Offline session stored in {session.pack()}", flush=True)
+    return record
+
+
+def _published(identifier: str) -> Json:
+    session = Session.of(identifier)
+    record = session.record()
+    if record["status"] not in ENDS.values():
+        detail = f"Cannot publish task {record['name']!r} that is {record['status'].replace('_', ' ')}: end it first."
+        raise Refused({"status": 409, "detail": detail})
+    record = _changed(identifier, status="published")
+    session.pack()
     return record
 
 

@@ -134,16 +134,15 @@ def _tell_logs(client: Client, session: Session, record: Json, identifier: str, 
 
 
 def _end(client: Client, record: Json, identifier: str) -> None:
-    tasks, reason = client.tasks, record["reason"]
-    match record["status"]:
+    tasks, reason, published = client.tasks, record["reason"], record["status"] == "published"
+    match record["attempts"][-1]["status"] if published else record["status"]:
         case "failed":
             tasks.fail(identifier, reason)
         case "completed":
             tasks.complete(identifier, reason)
-        case "published":
-            tasks.complete(identifier, reason)
-            tasks.publish(identifier)
         case "stopped":
             tasks.stop(identifier, reason, now=True)
         case _:
             tasks.stop(identifier, "its offline session was cut off before its end", now=True)
+    if published:
+        tasks.publish(identifier)

@@ -9,6 +9,9 @@ INHERITED: Final = "FOLDLINE_OWN_TASK"
 # Set, and not to 0, false, no or off: there is no server.
 OFFLINE: Final = "FOLDLINE_OFFLINE_MODE"
 
+# Set for the agent that a script starts for its own run: what its tasks print, it prints too.
+ECHO: Final = "FOLDLINE_ECHO"
+
 _own_task_id: str | None = None
 _own_attempt: int | None = None
 _simulated = False
@@ -72,5 +75,6 @@ def set_own_task(identifier: str | None, attempt: int | None = None) -> None:
 
 def environment_of_another() -> dict[str, str]:
     """This process's environment for a child that is not part of its task."""
-    mine = {"FOLDLINE_TASK_ID", "FOLDLINE_ATTEMPT", "FOLDLINE_SESSION", "FOLDLINE_RUN_ID", "FOLDLINE_STEP", INHERITED}
+    of_a_task = {"FOLDLINE_TASK_ID", "FOLDLINE_ATTEMPT", "FOLDLINE_SESSION", "FOLDLINE_RUN_ID", "FOLDLINE_STEP"}
+    mine = {*of_a_task, INHERITED, ECHO}
     return {name: value for name, value in os.environ.items() if name not in mine}

@@ -30,6 +30,8 @@ Params = Mapping[str, Any]
 _AT_THE_ROOT: Final = ("/livez", "/readyz", "/version")
 _TRY_AGAIN: Final = frozenset({502, 503, 504})
 _LOOPBACK: Final = frozenset({"127.0.0.1", "localhost", "::1"})
+# The loggers of what requests are made with.
+_CHATTY: Final = ("httpx2", "httpcore2")
 
 log = logging.getLogger("foldline")
 
@@ -178,8 +180,20 @@ class Transport:
             host, scheme = httpx2.URL(self.url).host, httpx2.URL(self.url).scheme
         except httpx2.InvalidURL as why:
             raise ConnectionFailed(f"{self.url!r} is not an address: {why}; check FOLDLINE_URL") from why
+        _hush()
         # A TLS context costs 100 ms, and plain http never asks it. A proxy cannot reach our own machine.
         return httpx2.Client(verify=scheme == "https", trust_env=host not in _LOOPBACK)
+
+
+def _hush() -> None:
+    """Keep a line about each request out of the log of a script that shows INFO, unless somebody has asked for it.
+
+    A log that is sent to the server would otherwise speak of its own sending, for ever.
+    """
+    for name in _CHATTY:
+        library = logging.getLogger(name)
+        if library.level == logging.NOTSET:
+            library.setLevel(logging.WARNING)
 
 
 def _plain(params: Params | None) -> dict[str, Any] | None:

@@ -4,6 +4,7 @@ import threading
 
 import pytest
 
+from foldline.agent import exchange
 from foldline.agent.exchange import Exchange
 from foldline.agent.roster import Roster
 from foldline.agent.spool import Spool
@@ -159,3 +160,16 @@ def test_reports_that_wait_together_travel_together(server, tmp_path):
         server.supersede()
         exchange.join(DEADLINE)
     assert [(len(each["reports"]), each["free"]) for each in server.exchanges if each["reports"]] == [(3, 3)]
+
+
+@pytest.mark.parametrize(
+    ("pace", "has_free", "seconds"),
+    [
+        pytest.param(0.004, True, exchange.LINGER, id="steps end quickly"),
+        pytest.param(0.1, True, 0.2, id="the next one is expected soon"),
+        pytest.param(10.0, True, exchange.LINGER, id="nothing is expected, and other work may wait for the slot"),
+        pytest.param(10.0, False, exchange.LINGER_WHEN_FULL, id="no slot is free"),
+    ],
+)
+def test_a_poll_is_sent_when_no_report_is_to_be_expected(pace, has_free, seconds):
+    assert exchange.linger(pace, has_free) == pytest.approx(seconds)

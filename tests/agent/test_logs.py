@@ -1,6 +1,7 @@
 """Output on its way to a server that is slow, away, or has lost a piece."""
 
 import threading
+from io import BytesIO
 
 import pytest
 
@@ -48,6 +49,27 @@ def test_a_long_log_goes_in_pieces_and_lets_others_through(server, shipper, tmp_
     assert max(size for _, size in server.log_requests) == PIECE
     order = [size for _, size in server.log_requests]
     assert order.index(1) < len(order) - 1, "the short one did not wait for all of the long one"
+
+
+class Ear(BytesIO):
+    """Hears the first piece, and is gone."""
+
+    def write(self, piece, /):
+        if self.getvalue():
+            raise BrokenPipeError
+        return super().write(piece)
+
+
+def test_what_was_sent_is_shown_as_long_as_somebody_looks(server, tmp_path):
+    ear = Ear()
+    with Client(server.url, patience=0.0, timeout=10) as client:
+        shipper = LogShipper(client, ear)
+        for number, said in enumerate((b"one", b"two", b"three"), 1):
+            (tmp_path / str(number)).write_bytes(said)
+            shipper.finish(shipper.follow(TASK, number, tmp_path / str(number)), DEADLINE)
+        shipper.close()
+    assert ear.getvalue() == b"one"
+    assert [bytes(log) for log in server.logs.values()] == [b"one", b"two", b"three"]
 
 
 def test_it_resumes_where_the_server_stands_after_an_outage(server, shipper, tmp_path):

@@ -5,10 +5,12 @@ from pathlib import Path
 
 import pytest
 
+from foldline import Dataset, scripts
 from foldline import client as client_module
-from foldline import scripts
 from foldline.client import Client
 from tests.sdk.canned import Canned
+from tests.sdk.made_datasets import FILES, finished, written
+from tests.sdk.settling import Onlooker
 from tests.support.house import House
 
 TASK_VARIABLES = (
@@ -62,5 +64,37 @@ def server_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 def server(server_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Client]:
     """A client of the real server, which is that of FOLDLINE_URL; tests share it and keep to projects of their own."""
     monkeypatch.setenv("FOLDLINE_URL", server_url)
-    with Client() as client:
+    with Onlooker() as client:
         yield client
+
+
+# Datasets, for tests that have a fixture `project`
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """It holds FILES."""
+    return written(tmp_path / "data", FILES)
+
+
+@pytest.fixture
+def dataset(project: str, folder: Path) -> Dataset:
+    """Version 1.0.0 of `numbers` in a project of its own, final."""
+    return finished(project, folder)
+
+
+@pytest.fixture(scope="session")
+def known(server_url: str, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The id of a final dataset that holds FILES, for all tests that leave it as it is."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setenv("FOLDLINE_URL", server_url)
+        patched.setattr(client_module, "_shared", {})
+        made = finished("known", written(tmp_path_factory.mktemp("known"), FILES), "known").id
+        client_module.close_shared()
+    return made
+
+
+@pytest.fixture
+def common(server: Client, known: str) -> Dataset:
+    """That dataset."""
+    return Dataset.get(dataset_id=known)

@@ -1,7 +1,7 @@
 """A scheduler in the tests' own process: its task, a clock that is set by hand, and what it launched."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
@@ -46,10 +46,8 @@ def leave_out_tables(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyP
 def run(scheduler: BaseScheduler, clock: HandClock, **passed: float) -> None:
     """Let it run for a while of its clock; given as a timedelta is."""
     clock.until = clock.at + timedelta(**passed)
-    try:
+    with suppress(Left):
         scheduler.start()
-    except Left:
-        return
 
 
 @contextmanager
@@ -65,6 +63,6 @@ def being(client: Client, task_id: str) -> Iterator[None]:
 
 
 def clones(client: Client, project: str, name: str = "train") -> list[Task]:
-    """What was launched, the oldest first: those in a queue, or further on."""
+    """What was launched, by whomever, the oldest first: those in a queue, or further on."""
     rows = list(client.tasks.list(project=project, name=name))
     return [Task(str(row["id"])) for row in reversed(rows) if row["status"] != "created"]

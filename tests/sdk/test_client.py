@@ -1,6 +1,7 @@
 """The client against a server that drops, refuses, pages and streams."""
 
 import hashlib
+import logging
 import pickle
 import socket
 import threading
@@ -251,3 +252,19 @@ def test_threads_share_a_client(canned: Canned, client: Client):
 
 def test_a_client_never_shows_its_token(client: Client):
     assert "secret-token" not in repr(client)
+
+
+def test_requests_are_not_spoken_of_in_a_log_of_the_script(
+    canned: Canned, client: Client, caplog: pytest.LogCaptureFixture
+):
+    canned.on("GET", "runs/r", Answer(200, RUN))
+    with caplog.at_level(logging.DEBUG):
+        client.runs.get("r")
+    assert not [record.name for record in caplog.records if record.name.startswith("http")]
+
+
+def test_who_asks_to_hear_of_requests_does(canned: Canned, client: Client, caplog: pytest.LogCaptureFixture):
+    canned.on("GET", "runs/r", Answer(200, RUN))
+    with caplog.at_level(logging.INFO, logger="httpx2"):
+        client.runs.get("r")
+    assert "httpx2" in [record.name for record in caplog.records]

@@ -196,6 +196,18 @@ def test_a_step_that_nobody_runs_is_named_once(host: ScriptedHost, capsys: pytes
     assert capsys.readouterr().err == "Note: step 'train' waits: no agent listens to queue 'gpu'\n"
 
 
+def test_an_agent_of_our_own_that_still_starts_is_no_news(host: ScriptedHost, capsys: pytest.CaptureFixture[str]):
+    checks = list[None]()
+    run = DynamicRun(host, check=lambda: checks.append(None))  # pyright: ignore[reportArgumentType]
+    result = run.call(Component(name="train", function=accept, plain=accept, returns=("x",)), [], {}, make)
+    waiting = {"kind": "agent", "text": "no agent listens to queue 'local'", "until": None}
+    host.later.append(lambda: host.wait_for("train", waiting))
+    host.then("train", x=1)
+    assert result == 1
+    assert checks
+    assert capsys.readouterr().err == ""
+
+
 def test_the_end_waits_for_steps_that_nobody_looked_at(host: ScriptedHost):
     pipeline = Pipeline(host)
     pipeline.call("train")

@@ -91,13 +91,14 @@ def test_names_cannot_lead_out_of_the_folder_or_mean_something_in_an_address():
 
 def test_artifacts_go_to_a_folder_of_a_disk_and_come_back_from_there(task: Task, shared_disk: Path):
     task.output_uri = str(shared_disk)
-    task.upload_artifact("my data", {"a": 1})
+    said = {"only here": task.id}
+    task.upload_artifact("my data", said)
     artifact = task.artifacts["my data"]
     path = Path(str(artifact.get_local_copy(raise_on_error=True)))
     data = path.read_bytes()
     assert artifact.url == path.as_uri()
     assert path.is_relative_to(shared_disk / task.project / f"train.{task.id}" / "artifacts" / "my data")
-    assert (artifact.hash, artifact.size, artifact.get()) == (sha256(data), len(data), {"a": 1})
+    assert (artifact.hash, artifact.size, artifact.get()) == (sha256(data), len(data), said)
     assert not task._client.blobs.exists(artifact.hash)
 
 

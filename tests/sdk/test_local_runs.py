@@ -68,6 +68,7 @@ def test_values_flow_from_step_to_step(tmp_path: Path, project: str, server: Cli
     _, success, task_id = done.stdout.splitlines()[-1].split()
     assert success == "True"
     task = server.tasks.get(task_id)
+    assert f"in the step: by {task['hyperparameters']['kwargs']['text']['value'].split()[-1]}" in done.stdout
     assert task["hyperparameters"]["return"]["sum"] == {"value": 56, "type": "int", "description": None}
     [found] = server.runs.list(project=project)
     load = next(step for step in server.runs.steps(found["id"]) if step["name"] == "load")

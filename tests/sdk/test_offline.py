@@ -196,6 +196,23 @@ def test_a_model_is_changed_where_there_is_no_server(project: str, tmp_path: Pat
         task.close()
 
 
+def test_what_failed_far_away_and_was_published_is_both_later(project: str, server: Client):
+    Task.set_offline(True)
+    task = Task.init(project, "train", auto_connect_streams=False)
+    with pytest.raises(Refused, match="that is in progress"):
+        task.publish(ignore_errors=False)
+    task.mark_failed(status_reason="no good")
+    ended = task.data.ended_at
+    task.publish(ignore_errors=False)
+    task.reload()
+    assert (task.get_status(), task.data.ended_at) == ("published", ended)
+    folder = task.get_offline_mode_folder()
+    Task.set_offline(False)
+    found = server.tasks.get(Task.import_offline_session(f"{folder}.zip"))
+    assert (found["status"], found["reason"]) == ("published", "no good")
+    assert found["attempts"][-1]["status"] == "failed"
+
+
 def test_a_process_that_an_agent_started_has_a_server(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv(process.OFFLINE, "1")
     assert Task.is_offline() is True

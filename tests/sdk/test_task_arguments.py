@@ -92,6 +92,12 @@ def test_subcommands(by_agent: Task, monkeypatch: pytest.MonkeyPatch):
         with_subcommands().parse_args(["train", "--seed", "2"])
 
 
+def test_a_subcommand_that_only_the_server_knows(by_agent: Task):
+    by_agent.set_parameters({"Args/command": "train", "Args/lr": "0.5"})
+    Task.init()
+    assert vars(with_subcommands().parse_args()) == {"seed": 1, "command": "train", "lr": 0.5}
+
+
 @pytest.mark.parametrize(
     ("wanted", "tied"),
     [

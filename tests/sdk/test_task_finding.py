@@ -6,8 +6,9 @@ from typing import Any
 import pytest
 
 from foldline import Task
-from foldline.client import Client
+from foldline.client import Client, shared
 from foldline.errors import NotFound, NotSupported
+from tests.sdk.settling import settle
 
 
 @pytest.fixture(scope="module")
@@ -26,6 +27,7 @@ def made(server_url: str) -> dict[str, str]:
         archived = Task.create("finding", "archived")
         archived.set_archived(True)
         other = Task.create("finding/other", "first")
+        settle(shared())
     return {"base": base.id, "first": first.id, "second": second.id, "archived": archived.id, "other": other.id}
 
 
@@ -34,6 +36,7 @@ def made(server_url: str) -> dict[str, str]:
     [
         pytest.param({"project_name": "finding"}, "archived second first base", id="a project, newest first"),
         pytest.param({"project_name": ["finding", "finding/other"]}, "archived second first base other", id="projects"),
+        pytest.param({"project_name": "finding/.pipelines/a"}, "archived second first base", id="a hidden project"),
         pytest.param({"project_name": "finding", "task_name": "^(base|first)$"}, "first base", id="a pattern of names"),
         pytest.param({"project_name": "finding", "tags": ["a", "-b"]}, "second", id="tags"),
         pytest.param({"project_name": "finding", "tags": ["__$all", "a", "b"]}, "first", id="an algebra of tags"),

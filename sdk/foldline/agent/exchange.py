@@ -16,10 +16,11 @@ from foldline.errors import ApiError, FoldlineError, Invalid, NotFound, TooLarge
 Json = dict[str, Any]
 
 WAIT: Final = 25.0  # seconds that a poll waits for work on the server
-# Right after a report a poll would ask what the report's answer has just told. While steps end one after another
-# faster than this, reports are the only requests. With no free slot a poll can bring nothing but a stop.
+# Right after a report a poll would ask what the report's answer has just told. While steps end one after another, at
+# whatever pace up to LONGEST_LINGER, reports are the only requests. With no free slot a poll brings nothing but a stop.
 LINGER: Final = 0.02
 LINGER_WHEN_FULL: Final = 0.2
+LONGEST_LINGER: Final = 0.3
 SOON: Final = 0.05  # an answer this quick and empty was not waited for
 
 log = logging.getLogger("foldline.agent")
@@ -49,6 +50,7 @@ class Exchange:
         self._nudged = False
         self._delivering = False
         self._delivered_at = 0.0  # monotonic
+        self._pace = 0.0  # seconds between the last two deliveries
         self._away = False
         self._threads: list[threading.Thread] = []
 
@@ -107,8 +109,7 @@ class Exchange:
         """Wait until no report is on its way and none has been for a moment. False when the session is over."""
         with self._changed:
             while not self.over.is_set():
-                linger = LINGER if self._roster.has_free() else LINGER_WHEN_FULL
-                rest = self._delivered_at + linger - time.monotonic()
+                rest = self._delivered_at + linger(self._pace, self._roster.has_free()) - time.monotonic()
                 if not self._is_busy() and rest <= 0:
                     return True
                 self._changed.wait(None if self._is_busy() else rest)
@@ -127,7 +128,8 @@ class Exchange:
                 self._spool.forget()
             with self._changed:
                 self._delivering = False
-                self._delivered_at = time.monotonic()
+                now = time.monotonic()
+                self._pace, self._delivered_at = now - self._delivered_at, now
                 self._changed.notify_all()
 
     def _next_batch(self) -> list[Json] | None:
@@ -230,6 +232,14 @@ class Exchange:
         if self._away:
             self._away = False
             log.info("the server answers again")
+
+
+def linger(pace: float, has_free: bool) -> float:
+    """Seconds to wait for the next report before a poll is worth its request. `pace`: seconds between the last two."""
+    if not has_free:
+        return LINGER_WHEN_FULL
+    # Twice as long as the last one took: steps in a row, beside a slot that is free, are mostly of a kind.
+    return max(LINGER, 2 * pace) if 2 * pace <= LONGEST_LINGER else LINGER
 
 
 def _ends_session(error: Exception) -> bool:

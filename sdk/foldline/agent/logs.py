@@ -5,7 +5,7 @@ import os
 import threading
 import time
 from pathlib import Path
-from typing import Final
+from typing import IO, Final
 
 from foldline.agent.patience import Pauses, is_away
 from foldline.client import Client
@@ -41,11 +41,12 @@ class LogShipper:
     """One thread that sends what was appended, at most a piece of each log in turn, so that none starves the others.
 
     The files are followed rather than fed by a pipe: what a process writes is on disk whatever becomes of the agent
-    or the server, and nobody waits for a reader.
+    or the server, and nobody waits for a reader. `echo` is shown what was sent, of all logs.
     """
 
-    def __init__(self, client: Client) -> None:
+    def __init__(self, client: Client, echo: IO[bytes] | None = None) -> None:
         self._client = client
+        self._echo = echo
         self._logs: list[Log] = []
         self._changed = threading.Condition()
         self._closed = False
@@ -129,11 +130,21 @@ class LogShipper:
             shipped.offset = self._client.tasks.append_log(
                 shipped.task_id, piece, attempt=shipped.number, offset=shipped.offset
             )
+            self._show(piece)
         except ApiError as error:
             if is_away(error):
                 raise
             self._resume_or_give_up(shipped, error)
         return True
+
+    def _show(self, piece: bytes) -> None:
+        if self._echo is None:
+            return
+        try:
+            self._echo.write(piece)
+            self._echo.flush()
+        except OSError:
+            self._echo = None  # nobody reads it any more
 
     def _resume_or_give_up(self, shipped: Log, error: ApiError) -> None:
         """The server says where it stands (a piece was lost with it), or that it takes no more."""

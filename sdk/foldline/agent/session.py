@@ -1,6 +1,8 @@
 """One registration with the server, and everything that lives and ends with it."""
 
 import logging
+import os
+import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -8,6 +10,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
 
+from foldline import process
 from foldline.agent.attempt import Attempt, Ending, Workshop
 from foldline.agent.exchange import Exchange
 from foldline.agent.logs import LogShipper
@@ -51,7 +54,7 @@ class Session:
         self._id = str(registration["session"])
         environment = shared_environment(client.url, token, self._id)
         self._spool = Spool(spool / self._id)
-        self._logs = LogShipper(client)
+        self._logs = LogShipper(client, echo=sys.stdout.buffer if os.environ.get(process.ECHO) else None)
         self._spawners = Spawners(self._spool.folder, environment)
         self._strays = Strays(self._id)
         self._shop = Workshop(client, self._spool, self._logs, self._spawners, environment, sources, grace, docker)

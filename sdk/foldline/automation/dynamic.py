@@ -38,7 +38,8 @@ class StepFailed(FoldlineError, ValueError):
 class DynamicRun:
     """The steps that this process adds to its run, and what came of them. Its methods may be called in any thread.
 
-    `check`, called while something is waited for, raises when that can never come.
+    `check`, given when this process has an agent for all steps, is called while something is waited for, and raises
+    when that can never come.
     """
 
     def __init__(
@@ -151,7 +152,9 @@ class DynamicRun:
             pause = min(pause * 2, LONGEST)
 
     def _note(self, name: str, waiting: Mapping[str, str] | None) -> None:
-        """Say once that a step which is waited for has nobody to run it."""
+        """Say once that a step which is waited for has nobody to run it, unless our own agent is on its way."""
+        if self._check is not None:
+            return
         if waiting is not None and waiting["kind"] == "agent" and waiting["text"] not in self._said:
             self._said.add(waiting["text"])
             print(f"Note: step {name!r} waits: {waiting['text']}", file=sys.stderr, flush=True)

@@ -20,12 +20,13 @@ GRACE: Final = 20.0
 class LocalAgent:
     """`with LocalAgent(queue, url):` runs an agent that listens to `queue` only.
 
-    Between us and the agent stands a process that reads our pipe: however we end, it ends the agent.
+    What its tasks print appears on our standard output. Between us and the agent stands a process that reads our pipe:
+    however we end, it ends the agent.
     """
 
     def __init__(self, queue: str, url: str, slots: int = 4) -> None:
         self._command = [sys.executable, "-m", __name__, "-q", queue, "--slots", str(slots)]
-        self._environment = {**process.environment_of_another(), "FOLDLINE_URL": url}
+        self._environment = {**process.environment_of_another(), "FOLDLINE_URL": url, process.ECHO: "1"}
         # The child finds this very package, installed or not.
         here = str(Path(__file__).parents[2])
         self._environment["PYTHONPATH"] = os.pathsep.join(filter(None, [here, os.environ.get("PYTHONPATH")]))
@@ -37,8 +38,7 @@ class LocalAgent:
             self._command,
             env=self._environment,
             stdin=subprocess.PIPE,
-            stdout=self._output,
-            stderr=subprocess.STDOUT,
+            stderr=self._output,
             start_new_session=True,
         )
         return self

@@ -17,7 +17,11 @@ EXIT_CODES = """\
 Exit codes: 0 done, 1 error, 2 wrong usage, 3 token missing or wrong, 4 not found, 5 the state does not allow it,
 10 the run failed, 11 it was stopped, 12 it took too long, 13 verification failed, 130 interrupted."""
 
-_ROWS = [*COMMANDS.items(), ("--help, -h", "Tell this; after a command, what that takes."), ("--version", "The version.")]
+_ROWS = [
+    *COMMANDS.items(),
+    ("--help, -h", "Tell this; after a command, what that takes."),
+    ("--version", "The version."),
+]
 
 TEXT = f"""\
 Usage: foldline COMMAND
