@@ -5,7 +5,7 @@ same address in `api/routes/agents.py`, which the API's description is made from
 """
 
 import re
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal, NoReturn
 
 import msgspec
 from fastapi import Request
@@ -68,7 +68,7 @@ class Express(BaseRoute):
                 return Match.FULL, {"route": self, "path_params": {"agent_id": address[1]}}
         return Match.NONE, {}
 
-    def url_path_for(self, name: str, /, **path_params: object) -> NoMatchFound:  # pyright: ignore
+    def url_path_for(self, name: str, /, **path_params: Any) -> NoReturn:
         raise NoMatchFound(name, path_params)
 
     async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
