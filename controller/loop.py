@@ -59,14 +59,28 @@ class Loop:
     def once(self) -> int:
         """One round; how many leases were found to have run out."""
         try:
-            self._to_all(self._due, _fire)
-            asked = self._watch.look()
-            found = self._to_all(lambda append: self._overdue(append, asked), _run_out)
+            timers, leases = self._to_look_at()
+            if timers:
+                self._to_all(self._due, _fire)
+            found = 0
+            if leases:
+                asked = self._watch.look()
+                found = self._to_all(lambda append: self._overdue(append, asked), _run_out)
+            else:
+                self._watch.rest()
         except Exception:
             self._watch.begin_anew()
             raise
         self.expired += found
         return found
+
+    def _to_look_at(self) -> tuple[bool, bool]:
+        """Whether there may be timers and leases. A look without the lock: who has nothing to do disturbs nobody."""
+        state = self._controller.state
+        if state.behind(self._controller.store.head()):
+            return True, True
+        online = any(agent.status == "online" for agent in list(state.agents.values()))
+        return bool(state.timers), online or bool(state.held)
 
     def _to_all(self, find: Callable[[Append], Mapping[str, T]], do: Callable[[Unit, T], None]) -> int:
         """Do it to all that `find` names under the lock, in one append; to how many."""

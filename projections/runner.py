@@ -17,7 +17,7 @@ log = logging.getLogger(__name__)
 
 # All in seconds. What is committed while it lingers shares a commit of ours, unless somebody waits for it.
 LINGER = 0.05
-FALLBACK = 1.0  # it looks this often although nobody called
+FALLBACK = 10.0  # it looks this often although nobody called: a rebuild that another process has begun
 TROUBLE = 1.0  # to the next attempt when something is wrong
 
 

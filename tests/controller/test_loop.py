@@ -234,6 +234,7 @@ def test_a_round_that_had_to_wait_for_the_database_judges_nobody(server, clock, 
 
 def test_a_short_hiccup_is_no_pause(server, clock, rounds):
     agent = server.agent()
+    rounds.for_seconds(1)
     for _ in range(3):
         clock.passes(3)
         rounds.for_seconds(1)

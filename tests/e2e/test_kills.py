@@ -1,21 +1,19 @@
 """SIGKILL at any moment: nothing acknowledged is lost, nothing runs twice."""
 
-import http.client
 import random
-import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
+from eventstore.points import EXIT_CODE, VARIABLE
+from tests.support.dropping import dropping
 from tests.support.house import House, step
 from tests.support.waiting import wait_until
 
-KILLS, KILLS_IN_A_STORM = 10, 100
+KILLS, KILLS_IN_A_STORM = 4, 100
 
 
 def appends_its_name(file: Path, name: str) -> str:
@@ -61,14 +59,14 @@ def test_a_server_killed_between_a_claim_and_its_answer_hands_it_over_again(any_
     house, file = any_house, tmp_path / "names"
     kills = iter([True, False, True, False, False, True])
 
-    def answer_lost(answer: bytes) -> bool:
-        if b'"claims":[]' in answer.replace(b" ", b"") or not next(kills, False):
+    def answer_lost(path: str, answer: bytes) -> bool:
+        if not path.endswith("/exchange") or b'"claims":[]' in answer.replace(b" ", b"") or not next(kills, False):
             return False
         house.kill_server()
         house.serve()
         return True
 
-    with between(house, answer_lost) as url:
+    with dropping(house.port, answer_lost) as url:
         house.agent("-q", "default", "--slots", "2", url=url)
         steps = layers(file, 2, 4)
         run = house.submit(*steps)
@@ -78,29 +76,39 @@ def test_a_server_killed_between_a_claim_and_its_answer_hands_it_over_again(any_
     assert_each_ran_once(house, run["id"], file, [one["name"] for one in steps])
 
 
-def test_a_killed_agent_is_found_and_its_step_runs_again(house: House, tmp_path: Path):
-    file, gate = tmp_path / "names", tmp_path / "gate"
-    code = (
-        f"import os, time; open({str(file)!r}, 'a').write('x\\n')\n"
-        f"while not os.path.exists({str(gate)!r}): time.sleep(0.05)"
-    )
-    first = house.agent("-q", "default", "--name", "first")
-    run = house.submit(step("slow", code))
-    wait_until(lambda: file.exists(), "the step to begin")
-    killed_at = time.monotonic()
-    first.kill()
-    house.agent("-q", "default", "--name", "second")
-    wait_until(lambda: house.steps(run["id"])["slow"]["attempts"] == 2, "attempt 2", seconds=30)
-    found_after = time.monotonic() - killed_at
-    gate.touch()
-    ended = house.wait(run["id"])
-    assert ended["status"] == "completed", ended["reason"]
-    lost = [event for event in house.client.runs.history(run["id"]) if event["type"] == "TaskRequeued"]
-    assert [event["data"]["attempt"] for event in lost] == [1]
-    assert "was not heard of" in lost[0]["data"]["reason"]
-    assert found_after < 25, "found by its lease, not by anything slower"
-    statuses = {agent["name"]: agent["status"] for agent in house.client.agents.list()}
-    assert statuses == {"first": "lost", "second": "online"}
+@pytest.mark.parametrize(
+    ("database", "crash_at"),
+    [
+        ("sqlite", "commit.done:9"),
+        ("postgres", "pipeline.sent:24"),
+        pytest.param("sqlite", "page.written:2", marks=pytest.mark.storm),
+    ],
+)
+def test_a_server_that_ends_at_one_of_its_points_goes_on_from_there(
+    request: pytest.FixtureRequest, tmp_path: Path, database: str, crash_at: str
+):
+    """The whole product; test_crash_points has all points."""
+    url = request.getfixturevalue("postgres_url") if database == "postgres" else None
+    file = tmp_path / "names"
+    with House(tmp_path, url) as house, ThreadPoolExecutor(1) as thread:
+        house.env[VARIABLE] = crash_at
+        house.serve()
+        house.agent("-q", "default", "--slots", "2")
+
+        def serve_again() -> int:
+            assert house.server is not None
+            code = house.server.wait(60)
+            del house.env[VARIABLE]
+            house.serve()
+            return code
+
+        served_again = thread.submit(serve_again)
+        steps = layers(file, 2, 5)
+        run = house.submit(*steps)
+        ended = house.wait(run["id"])
+        assert served_again.result(60) == EXIT_CODE
+        assert ended["status"] == "completed", ended["reason"]
+        assert_each_ran_once(house, run["id"], file, [one["name"] for one in steps])
 
 
 def test_results_survive_a_server_that_is_away(house: House, tmp_path: Path):
@@ -116,48 +124,3 @@ def test_results_survive_a_server_that_is_away(house: House, tmp_path: Path):
     task = house.steps(run["id"])["works"]["task_id"]
     # No outcome waits for a log that the server was not there to take: it may come a moment later.
     wait_until(lambda: house.client.tasks.logs(task)[0] == b"done\n", "the log")
-
-
-@contextmanager
-def between(house: House, answer_lost: Callable[[bytes], bool]) -> Iterator[str]:
-    """The address of a proxy before the house; it drops an answer to an exchange for which `answer_lost` is true."""
-
-    class Proxy(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-
-        def forward(self) -> None:
-            body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-            try:
-                server = http.client.HTTPConnection("127.0.0.1", house.port, timeout=60)
-                server.request(self.command, self.path, body, dict(self.headers))
-                response = server.getresponse()
-                answer = response.read()
-                server.close()
-            except (OSError, http.client.HTTPException):
-                self.close_connection = True
-                return
-            if self.path.endswith("/exchange") and response.status == 200 and answer_lost(answer):
-                self.close_connection = True
-                return
-            self.send_response(response.status)
-            for name, value in response.getheaders():
-                if name.lower() not in ("transfer-encoding", "content-length", "connection", "date", "server"):
-                    self.send_header(name, value)
-            self.send_header("Content-Length", str(len(answer)))
-            self.end_headers()
-            self.wfile.write(answer)
-
-        do_GET = do_POST = do_PUT = do_PATCH = do_HEAD = forward
-
-        def log_message(self, format: str, *args: object) -> None:
-            pass
-
-    proxy = ThreadingHTTPServer(("127.0.0.1", 0), Proxy)
-    thread = threading.Thread(target=proxy.serve_forever, daemon=True)
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{proxy.server_address[1]}"
-    finally:
-        proxy.shutdown()
-        proxy.server_close()
-        thread.join()

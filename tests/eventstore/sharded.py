@@ -8,7 +8,7 @@ import pytest
 
 from eventstore.memory import MemoryStore
 from eventstore.sql import open_store
-from eventstore.store import Append, NewEvent, Recorded, Row, Scalar, Store, append
+from eventstore.store import Append, NewEvent, Recorded, Row, Scalar, Store, Told, append
 
 SHARDS, MINE = 4, 2
 
@@ -51,6 +51,9 @@ class OnShard:
 
     def run(self, run_id: str, *, after: int = 0, upto: int | None = None) -> Iterator[Recorded]:
         return self.inner.run(run_id, after=after, upto=upto)
+
+    def told(self, run_id: str, *, after: int = 0, upto: int | None = None) -> Iterator[Told]:
+        return self.inner.told(run_id, after=after, upto=upto)
 
     def select(self, table: str, **equals: Scalar) -> Sequence[Row]:
         return self.inner.select(table, **equals)

@@ -10,6 +10,7 @@ from hashlib import sha256
 import pytest
 from msgspec.structs import replace
 
+from eventstore.appending import told_of
 from eventstore.leaf import leaf_hash
 from eventstore.store import Delete, NewEvent, Put, Recorded, Store, VersionConflict, append
 from tests.eventstore.sharded import MINE, SHARDS, OnShard, store_of
@@ -207,6 +208,23 @@ def test_a_run_is_read_in_pages_between_two_run_versions(store: Store, monkeypat
     assert [e.run_version for e in store.run("r1", after=4, upto=9)] == [5, 6, 7, 8, 9]
     assert list(store.run("r1", after=4, upto=4)) == []
     assert list(store.run("r3")) == []
+
+
+def test_what_is_told_of_a_run_is_what_its_events_say(store: Store, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("eventstore.reads.PAGE", 3)
+    append(store, [replace(STARTED, stream=f"task-{number}", run_id="r1") for number in range(10)]).result()
+    for after, upto in ((0, None), (4, 9), (4, 4)):
+        events = store.run("r1", after=after, upto=upto)
+        assert list(store.told("r1", after=after, upto=upto)) == [told_of(e) for e in events]
+    assert list(store.told("r2")) == []
+
+    def job(batch):
+        batch.add([event("task-1", "r1")])
+        return list(batch.told("r1")), [told_of(e) for e in batch.run("r1")]
+
+    told, expected = store.append(job).result()
+    assert told == expected
+    assert len(told) == 11
 
 
 def test_streams_are_found_by_their_prefix(store: Store, monkeypatch: pytest.MonkeyPatch):

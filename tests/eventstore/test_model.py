@@ -258,7 +258,7 @@ def play(reopen: Callable[[Store | None], Store], examples: int, beside: Callabl
 
 shards_and_examples = pytest.mark.parametrize(
     ("shards", "examples"),
-    [(MOST_SHARDS, 1), *(pytest.param(shards, 40, marks=pytest.mark.storm) for shards in (1, MOST_SHARDS))],
+    [(MOST_SHARDS, 1), *(pytest.param(shards, 20, marks=pytest.mark.storm) for shards in (1, MOST_SHARDS))],
 )
 
 

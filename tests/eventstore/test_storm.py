@@ -26,9 +26,9 @@ def stores(request: pytest.FixtureRequest, opened: Callable[[str], SqlStore]) ->
     """One store for each writer; where only one process may write it is the same one."""
     if request.param == "memory":
         return [MemoryStore()] * WRITERS
-    url = request.getfixturevalue(f"{request.param}_url")
     if request.param == "sqlite":
-        return [opened(url)] * WRITERS
+        return [opened(request.getfixturevalue("sqlite_url"))] * WRITERS
+    url = request.getfixturevalue("emptied_postgres_url")
     return [opened(url) for _ in range(WRITERS)]
 
 
@@ -156,11 +156,13 @@ def test_a_tail_reader_never_misses_an_event(stores: Sequence[Store]):
     assert len(events) == WRITERS * EVENTS
 
 
-def test_a_tail_reader_misses_nothing_of_two_other_processes(postgres_url: str, opened: Callable[[str], SqlStore]):
-    store, stop = opened(postgres_url), threading.Event()
+def test_a_tail_reader_misses_nothing_of_two_other_processes(
+    emptied_postgres_url: str, opened: Callable[[str], SqlStore]
+):
+    store, stop = opened(emptied_postgres_url), threading.Event()
     events: list[Recorded] = []
     with ProcessPoolExecutor(2, multiprocessing.get_context("spawn")) as processes:
-        writers = [processes.submit(write_in_a_process, postgres_url, name) for name in ("a", "b")]
+        writers = [processes.submit(write_in_a_process, emptied_postgres_url, name) for name in ("a", "b")]
         for batch in follow(store, 0, stop=stop, limit=7):
             events += batch
             if len(events) >= 2 * EVENTS:
@@ -171,14 +173,14 @@ def test_a_tail_reader_misses_nothing_of_two_other_processes(postgres_url: str, 
     assert len(events) == store.head() == 2 * EVENTS
 
 
-def test_without_the_lock_the_same_reader_does_miss_one(postgres_url: str, opened: Callable[[str], SqlStore]):
+def test_without_the_lock_the_same_reader_does_miss_one(emptied_postgres_url: str, opened: Callable[[str], SqlStore]):
     """The control: shows that the tests above would notice."""
-    store = opened(postgres_url)
+    store = opened(emptied_postgres_url)
     insert = (
         "INSERT INTO event (shard, position, stream, version, type, schema, data, meta, recorded_at, leaf)"
         " VALUES (0, %s, 'task-1', %s, 'Happened', 1, '{}', '{}', 1, '')"
     )
-    with psycopg.connect(postgres_url) as slow, psycopg.connect(postgres_url) as quick:
+    with psycopg.connect(emptied_postgres_url) as slow, psycopg.connect(emptied_postgres_url) as quick:
         slow.execute(insert, (1, 1))
         quick.execute(insert, (2, 2))
         quick.commit()

@@ -57,8 +57,8 @@ def test_a_subscriber_that_fails_does_no_harm(store: Store, caplog: pytest.LogCa
     assert "a subscriber failed" in caplog.text
 
 
-def test_what_another_process_commits_is_noticed(postgres_url: str, opened: Callable[[str], SqlStore]):
-    store, other = opened(postgres_url), opened(postgres_url)
+def test_what_another_process_commits_is_noticed(emptied_postgres_url: str, opened: Callable[[str], SqlStore]):
+    store, other = opened(emptied_postgres_url), opened(emptied_postgres_url)
     told: list[int] = []
     store.subscribe(lambda shard, head: told.append(head))
     for number in range(1, 4):
@@ -67,10 +67,10 @@ def test_what_another_process_commits_is_noticed(postgres_url: str, opened: Call
 
 
 def test_notice_is_taken_again_after_the_database_was_away(
-    postgres_url: str, opened: Callable[[str], SqlStore], monkeypatch: pytest.MonkeyPatch, caplog
+    emptied_postgres_url: str, opened: Callable[[str], SqlStore], monkeypatch: pytest.MonkeyPatch, caplog
 ):
     monkeypatch.setattr("eventstore.poller.SLOWEST", 0.02)
-    store, other = opened(postgres_url), opened(postgres_url)
+    store, other = opened(emptied_postgres_url), opened(emptied_postgres_url)
     monkeypatch.setattr(store, "heads", away := Away(store.heads))
     told: list[int] = []
     store.subscribe(lambda shard, head: told.append(head))

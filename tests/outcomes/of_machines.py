@@ -1,8 +1,7 @@
 """Outcomes when agents, hosts, queues or the server are not there, or not any more."""
 
-from dataclasses import replace
-
 import pytest
+from msgspec.structs import replace
 
 from controller.exchange import Superseded
 from controller.handle import Submission

@@ -73,6 +73,7 @@ def test_it_makes_the_tables_and_follows_what_is_appended(world: World, store: S
 @ON_SQLITE
 def test_it_looks_again_although_nobody_called(world: World, store: SqlStore, runner: Runner, monkeypatch):
     monkeypatch.setattr(store, "subscribe", lambda call: lambda: None)
+    monkeypatch.setattr("projections.runner.FALLBACK", 0.05)
     with running(runner):
         world.task()
         wait_until(lambda: rows_of(store, task_row), "the row of the task")

@@ -106,8 +106,8 @@ def test_a_run_is_seen_like_the_task_that_it_is(monitor: Failures, project: str,
         pipe.add_approval_step(name="look", message="good?")
         pipe.add_tags(tags)
         assert pipe.create_draft()
-        server.runs.start(pipe.task.id)
-        server.runs.stop(pipe.task.id)
+        server.runs.start(str(pipe.task.id))
+        server.runs.stop(str(pipe.task.id))
     Task.create(project_name=project, task_name="task").mark_stopped(force=True)
     monitor.monitor_step()
     assert monitor.seen == ["nightly loud"]

@@ -21,7 +21,7 @@ MODEL: dict[str, Any] = {
     "id": "b" * 32, "name": "net", "project": "iris", "tags": ["good"], "published": False, "archived": False,
 }  # fmt: skip
 METRICS = {"test": {"accuracy": {"last": 0.7, "min": 0.2, "max": 0.9}}}
-JOB = {"name": "j", "base_task_id": "c" * 32, "queue": "default"}
+JOB: dict[str, Any] = {"name": "j", "base_task_id": "c" * 32, "queue": "default"}
 WATCH: dict[str, Any] = {"metrics": "test", "variant": "accuracy"}
 
 

@@ -180,7 +180,7 @@ def test_a_run_triggers_like_the_task_that_it_is(
     pipe = PipelineController(name="nightly", project=project)
     pipe.add_approval_step(name="look", message="good?")
     assert pipe.create_draft()
-    run_id = pipe.task.id
+    run_id = str(pipe.task.id)
     server.runs.start(run_id)
     look(scheduler)
     assert launched(server, project) == []
