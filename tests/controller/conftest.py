@@ -19,7 +19,8 @@ def store(request: pytest.FixtureRequest) -> Iterator[Store]:
         with closing(MemoryStore()) as store:
             yield store
     else:
-        with closing(open_store(request.getfixturevalue(f"{request.param}_url"))) as store:
+        url = request.getfixturevalue("emptied_postgres_url" if request.param == "postgres" else "sqlite_url")
+        with closing(open_store(url)) as store:
             yield store
 
 

@@ -51,7 +51,7 @@ def spent(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
     return seen
 
 
-@pytest.fixture(params=["sqlite", "postgres"])
+@pytest.fixture(params=["sqlite", "emptied_postgres"])
 def server(request: pytest.FixtureRequest, spent: Counter[str]) -> Iterator[Server]:
     with closing(open_store(request.getfixturevalue(f"{request.param}_url"))) as store:
         yield Server(store)

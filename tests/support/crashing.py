@@ -92,8 +92,26 @@ def forking() -> Iterator[Forker]:
         code = f"from tests.support.crash_server import main; main({address!r})"
         process = subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, env={**os.environ, "PYTHONPATH": PATHS})
         try:
-            wait_until(lambda: Path(address).exists() or process.poll() is not None, "the forking process to be ready")
-            with Client(address, "AF_UNIX") as orders:
+            with connected(address, process) as orders:
                 yield Forker(Path(folder), orders)
+        except BaseException:
+            process.kill()
+            raise
         finally:
             process.wait(30)
+
+
+def connected(address: str, process: "subprocess.Popen[bytes]") -> Connection:
+    """A connection to who is about to listen: the address is there a moment before anybody hears."""
+    found: list[Connection] = []
+
+    def listens() -> bool:
+        assert process.poll() is None, "the forking process has ended"
+        try:
+            found.append(Client(address, "AF_UNIX"))
+        except (ConnectionRefusedError, FileNotFoundError):
+            return False
+        return True
+
+    wait_until(listens, "the forking process listens")
+    return found[0]
