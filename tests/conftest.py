@@ -14,11 +14,20 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+LONG = ("tests/api/", "tests/e2e/", "tests/outcomes/", "tests/sdk/")
+
+
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadFileScheduling:
     """Where several processes share the work, a file stays in one, for the fixtures of its own; and so do all of the
     API's tests, because the last of them asks what the others have provoked."""
+    config.option.loadscopereorder = False  # not by their numbers: few tests may take long
     return ByPlace(config, log)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What takes longest begins first, so that the processes come to their ends together."""
+    items.sort(key=lambda item: next((n for n, place in enumerate(LONG) if place in item.nodeid), len(LONG)))
 
 
 class ByPlace(LoadFileScheduling):
