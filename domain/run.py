@@ -189,16 +189,19 @@ def _after_step(run: Run, name: str, fact: Fact) -> Sequence[Decided]:
         return [*copied, *(halted(run, fact, f"step {name!r} failed") if run.aborted_by == name else ())]
     decided = list(copied)
     for child in run.plan.children[name]:
-        decided += _ready(run, child, fact)
+        decided += _ready(run, child, fact, name)
     return decided
 
 
-def _ready(run: Run, name: str, fact: Fact) -> Sequence[Decided]:
-    """Launch the step, or skip it, when its parents have ended; each of them may be the one to keep it from running."""
+def _ready(run: Run, name: str, fact: Fact, ended: str | None = None) -> Sequence[Decided]:
+    """Launch the step, or skip it, when its parents have ended; each of them may be the one to keep it from running.
+
+    While some have not ended only that which just has is looked at: a join of very many has as many of these looks.
+    """
     step = run.step(name)
     if step.status != "pending" or step.gates.waits_for or run.status == "paused":
         return ()
-    for parent in run.plan.parents[name]:
+    for parent in run.plan.parents[name] if ended is None or _unblocked(run, name) else (ended,):
         if why := _keeps_from_running(run, parent, run.step(parent)):
             return [of_run(run, StepSkipped(step=name, reason=why, cause=fact.run_version), name)]
     return launch(run, name, fact) if _unblocked(run, name) else ()
