@@ -80,9 +80,9 @@ class Monitor:
             try:
                 self.monitor_step()
             except Exception:
-                print(f"Exception: {traceback.format_exc()}")
+                print(f"The monitor goes on after an error:\n{traceback.format_exc()}")
             if time.monotonic() - said > ALIVE:
-                print("Service is running")
+                print("The monitor is at work.")
                 said = time.monotonic()
             time.sleep(pool_period)
 
@@ -100,14 +100,14 @@ class Monitor:
             changes = trigger_feed.since(client, self._cursor, STATUS_EVENTS)
             tasks = self._meant([name for name, statuses in changes.tasks.items() if statuses])
         except Exception as why:
-            print(f"Exception querying Tasks: {why}")
+            print(f"The monitor could not look for changes, and looks again: {why}")
             return
         self._cursor = changes.cursor
         for task in tasks:
             try:
                 self.process_task(task)
             except Exception:
-                print(f"Exception processing Task ID={task.id}:\n{traceback.format_exc()}")
+                print(f"process_task failed for task {task.id}:\n{traceback.format_exc()}")
 
     def get_query_parameters(self) -> dict[str, Any]:
         """Which tasks: a `task_filter` as of Task.get_tasks. Those that failed, unless it is overloaded."""
