@@ -22,7 +22,7 @@ from eventstore.audit.findings import Report, report_from
 from eventstore.audit.keys import public_keys_from
 from eventstore.audit.notes import read
 from eventstore.audit.sealer import Sealer
-from eventstore.audit.tree import StoredTree
+from eventstore.audit.tree import StoredTree, checkpoint_of
 from eventstore.audit.verification import verify
 from eventstore.errors import DatabaseInUse
 from eventstore.sql import SqlStore, open_store
@@ -129,7 +129,8 @@ class Opened:
         # Who only looks at somebody else's database has no key, and makes none.
         if key.there:
             Sealer(self._store, key).seal()
-        return proofs.note_of(tree, 0, None), self._store.head() - tree.signed(0)
+        note = proofs.note_of(tree, 0, None)
+        return note, self._store.head() - checkpoint_of(note).size
 
     def inclusion(self, event: str, size: int | None) -> Any:
         run_id, version = _of_run(event)

@@ -113,7 +113,9 @@ def get_checkpoint(services: Wired, size: Size = None) -> Response:
     """Keep its `note` where the owner of this machine cannot change it: only that guards against the owner."""
     with audit_errors():
         tree = StoredTree(services.store.database)
-        return JsonResponse(_view(services, proofs.note_of(tree, 0, size)))
+        note = proofs.note_of(tree, 0, size)
+        # The newest says itself what is signed; asked once more, the tree may have grown meanwhile.
+        return JsonResponse(_view(services, note, None if size is None else tree.signed(0)))
 
 
 @router.get("/audit/keys", response_model=Page[Key], summary="List the keys that have signed checkpoints")
@@ -172,7 +174,7 @@ def make_checkpoint(services: Wired, _: AdminOnly) -> Response:
     """What `foldline-server audit checkpoint` asks of a server that holds the database."""
     with audit_errors():
         services.sealer.seal()
-        return JsonResponse(_view(services, proofs.note_of(StoredTree(services.store.database), 0, None)))
+        return JsonResponse(_view(services, proofs.note_of(StoredTree(services.store.database), 0, None), None))
 
 
 @router.post(
@@ -189,7 +191,8 @@ def verify_log(body: VerifyLog, services: Wired, _: AdminOnly) -> Response:
         return JsonResponse(asdict(report))
 
 
-def _view(services: Services, note: str) -> dict[str, Any]:
+def _view(services: Services, note: str, signed: int | None) -> dict[str, Any]:
+    """`signed` is how much newer checkpoints cover; None when `note` is the newest."""
     told = checkpoint_of(note)
     return {
         "origin": told.origin,
@@ -197,7 +200,7 @@ def _view(services: Services, note: str) -> dict[str, Any]:
         "root": told.root.hex(),
         "sealed_at": time_text(told.sealed_at),
         "note": note,
-        "unsigned": max(services.store.head() - StoredTree(services.store.database).signed(0), 0),
+        "unsigned": max(services.store.head() - (told.size if signed is None else signed), 0),
         "error": services.sealer.error,
     }
 

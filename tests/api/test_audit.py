@@ -19,6 +19,7 @@ from starlette.testclient import TestClient
 from api.__main__ import run
 from api.services import Services
 from api.settings import Settings
+from eventstore.audit import proofs
 from eventstore.audit.errors import Stopped
 from eventstore.audit.keys import Keyring
 from eventstore.audit.sealer import Sealer
@@ -103,6 +104,24 @@ def test_a_checkpoint_says_what_is_signed_and_can_be_asked_for_again(shared_clie
     assert answered(client.get(f"{AUDIT}/checkpoint", params={"size": first["size"]}))["note"] == first["note"]
     for size, status in ((10**9, 409), (0, 422)):
         answered(client.get(f"{AUDIT}/checkpoint", params={"size": size}), status)
+
+
+def test_what_is_signed_while_somebody_asks_is_not_taken_for_what_the_answer_covers(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch
+):
+    made(client)
+    first = signed(client)
+    note_of = proofs.note_of
+
+    def and_more(*asked: Any) -> str:
+        note = note_of(*asked)
+        made(client)
+        wait_until(lambda: note_of(*asked) != note, "the next is signed")
+        return note
+
+    monkeypatch.setattr("api.routes.audit.proofs.note_of", and_more)
+    told = answered(client.get(f"{AUDIT}/checkpoint"))
+    assert (told["size"], told["unsigned"] > 0) == (first["size"], True)
 
 
 def test_the_example_checks_proofs_that_it_knows_only_the_key_of(client: TestClient, tmp_path: Path):
