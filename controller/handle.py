@@ -178,8 +178,9 @@ class Controller:
     def register_pipeline(self, definition: Definition, by: By) -> Answer:
         """`definition` is checked, and its templates exist."""
 
+        pipelines.checked(definition)
+
         def job(unit: Unit) -> Answer:
-            pipelines.checked(definition)
             templates(unit, definition)
             pipeline = register(unit, definition)
             return Answer(pipeline.id, pipeline.version, unit.append.head)
@@ -188,6 +189,8 @@ class Controller:
 
     def submit_run(self, run_id: str, submission: Submission, by: By) -> Answer:
         """Pin all that the run will need, create it, and start it unless it is a draft."""
+        if submission.definition is not None:
+            pipelines.checked(submission.definition)  # of a large one that takes a while: nobody shall wait for it
 
         def job(unit: Unit) -> Answer:
             new_id = by.id_for("run", run_id)

@@ -196,7 +196,9 @@ def effective_parents(step: StepDefinition, names: Mapping[str, Any]) -> tuple[s
     return tuple(found)
 
 
-def step_references(step: StepDefinition, names: Mapping[str, Any]) -> list[Reference]:
+def step_references(step: StepDefinition, names: Mapping[str, Any]) -> Sequence[Reference]:
+    if not (step.parameter_override or step.task_overrides or step.queue):
+        return ()
     deep = step.recursively_parse_parameters
     found = [r for value in step.parameter_override.values() for r in references(value, names, deep=deep)]
     found += references(step.task_overrides, names)
