@@ -85,13 +85,15 @@ def test_what_makes_sense_is_answered_as_described(
 @COUNTS
 def test_what_makes_no_sense_is_refused_as_described(count: int, client: TestClient, subtests: pytest.Subtests):
     for operation in described(client):
+        if not {"400", "422"} & set(operation.definition.raw["responses"]):
+            continue  # nothing can be wrong there: hundreds of tries would find that out, too
 
         @given(case=operation.as_strategy(generation_mode=GenerationMode.NEGATIVE))
         @made_up(count)
         def answers(case: Case) -> None:
             case.validate_response(sent(client, case), checks=[*CHECKS, negative_data_rejection])
 
-        with subtests.test(operation=operation.label), suppress(Unsatisfiable):  # where nothing can be wrong
+        with subtests.test(operation=operation.label), suppress(Unsatisfiable):  # where only the bytes of a body can be wrong
             answers()
 
 
