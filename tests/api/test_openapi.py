@@ -93,7 +93,7 @@ def test_what_makes_no_sense_is_refused_as_described(count: int, client: TestCli
         def answers(case: Case) -> None:
             case.validate_response(sent(client, case), checks=[*CHECKS, negative_data_rejection])
 
-        with subtests.test(operation=operation.label), suppress(Unsatisfiable):  # where only the bytes of a body can be wrong
+        with subtests.test(operation=operation.label), suppress(Unsatisfiable):  # where only bytes can be
             answers()
 
 
