@@ -19,6 +19,7 @@ Prepare = Callable[[Core[SqlStore]], Callable[[], Played]]
 # What is shown at the end of a case must be seen in the lists this soon after it.
 CAUGHT_UP = 5.0
 MOST_OF_PEERS = 1_000  # their rate does not depend on it, and it takes them seconds
+MOST_POLLED = 200  # where they take no more than a worker's worth with each poll
 QUICK_POLL = 0.01  # seconds: the peer's own polling, made as quick as it sensibly goes
 
 
@@ -69,7 +70,7 @@ def queue(setting: Setting) -> Iterator[Line]:
 
         return drain
 
-    peers = partial(_dbos, setting, "queue", n, workers=workers)
+    peers = partial(_dbos, setting, "queue", min(n, MOST_POLLED), workers=workers)
     yield from _both(setting, "queue", prepare, {POSTGRESQL: {"rate": 7_000}}, peers, clients=workers)
 
 
