@@ -10,7 +10,7 @@ import pytest
 
 import eventstore.batches
 from eventstore.appending import Batch, Heads
-from eventstore.batches import MOST_JOBS, Batcher, ShardClosed
+from eventstore.batches import LONGEST_GATHER, MOST_JOBS, Batcher, Gathering, ShardClosed
 from eventstore.memory import MemoryStore
 from eventstore.store import Append, NewEvent, StoreBusy, StoreUnavailable
 from tests.support.waiting import wait_until
@@ -233,3 +233,53 @@ def test_no_job_is_lost_among_many_callers(shard: Shard):
     with ThreadPoolExecutor(8) as callers:
         assert list(callers.map(caller, "abcdefgh")) == [50] * 8
     assert sum(shard.sizes) == 400
+
+
+def test_callers_that_come_back_at_once_share_every_commit(shard: Shard, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(eventstore.batches, "LONGEST_GATHER", LIMIT)
+    monkeypatch.setattr(eventstore.batches, "SHARE_OF_COMMIT", 1e9)
+    begin, rounds = threading.Barrier(4), 25
+
+    def caller(name: str) -> None:
+        begin.wait(LIMIT)
+        for _ in range(rounds):
+            shard.submit(adds(name)).result(LIMIT)
+
+    with held_up(shard):
+        callers = [threading.Thread(target=caller, args=(name,)) for name in "abcd"]
+        for each in callers:
+            each.start()
+        wait_until(lambda: shard.batcher.waiting == 4, "all four wait")
+    # The last commit waits for callers that are through: closing ends that.
+    wait_until(lambda: sum(shard.sizes) == 4 * rounds, "all is committed")
+    shard.batcher.close()
+    for each in callers:
+        each.join(LIMIT)
+    assert shard.sizes == [0, *[4] * rounds]
+
+
+def test_nobody_is_waited_for_after_a_lone_caller(shard: Shard, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(eventstore.batches.Gathering, "patience", None)  # not to be called
+    for name in "abc":
+        shard.submit(adds(name)).result(LIMIT)
+    with held_up(shard):
+        later = shard.submit(adds("d"))
+    later.result(LIMIT)
+    wait_until(lambda: shard.submit(adds("e")).done(), "the shard is at rest again")
+    assert shard.threads[-1] == threading.get_ident()
+
+
+def test_who_does_not_come_back_is_not_waited_for_long():
+    gathering, took = Gathering(), 0.004
+    waits = 0
+    for _ in range(1_000):
+        if patience := gathering.patience(took):
+            assert patience == took / 4
+            waits += 1
+            gathering.learn(0.0)
+    assert waits < 120
+    for _ in range(40):
+        if gathering.patience(took):
+            gathering.learn(1.0)
+    assert gathering.patience(took), "they do come back now"
+    assert gathering.patience(60.0) == LONGEST_GATHER
