@@ -72,13 +72,18 @@ class Reader:
 
     def states(self, run_id: str, *, upto: int | None = None) -> Iterator[tuple[Recorded, Run, Run]]:
         """Each event of the run with the run before and after it."""
-        run: Run | None = None
-        for row, fact in self.facts(run_id, upto=upto):
-            if run is None:
-                if not isinstance(fact.event, runs.RunCreated):
-                    raise StoreBroken(f"run {run_id} begins with {row.type}")
-                run = Run(id=run_id, plan=plan_of(fact.event.definition, self.text))
-            before, run = run, runs.evolve(run, fact)
+        rows = self._store.run(run_id, upto=upto)
+        first = next(rows, None)
+        if first is None:
+            raise Unknown(f"There is no run {run_id}.")
+        fact = fact_of(first)
+        if not isinstance(fact.event, runs.RunCreated):
+            raise StoreBroken(f"run {run_id} begins with {first.type}")
+        before = Run(id=run_id, plan=plan_of(fact.event.definition, self.text))
+        run = runs.evolve(before, fact)
+        yield first, before, run
+        for row in rows:
+            before, run = run, runs.evolve(run, fact_of(row))
             yield row, before, run
 
     def version_at(self, run_id: str, wanted: Callable[[Recorded], bool]) -> int:

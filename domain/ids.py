@@ -14,6 +14,11 @@ def task_stream(task_id: str) -> str:
     return f"task-{task_id}"
 
 
+def task_of(stream: str) -> str:
+    """The id of the task whose stream it is."""
+    return stream.removeprefix("task-")
+
+
 def run_stream(run_id: str) -> str:
     return f"run-{run_id}"
 

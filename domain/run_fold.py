@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from immutables import Map
 from msgspec.structs import replace
 
-from domain.ids import step_task_id
+from domain.ids import task_of
 from domain.lifecycle import RUN_ENDED, STEP_ENDED
 from domain.run_events import (
     DeadlinePassed,
@@ -271,9 +271,9 @@ def _evolve_step(run: Run, name: str, fact: Fact) -> Run:
     step = run.step(name)
     match event:
         case TaskCreated():
-            return _task_made(run, name, replace(step, task_id=step_task_id(run.id, name), overrides=event.overrides))
+            return _task_made(run, name, replace(step, task_id=task_of(fact.stream), overrides=event.overrides))
         case TaskAdopted():
-            made = replace(step, task_id=fact.stream.partition("-")[2], overrides=event.overrides)
+            made = replace(step, task_id=task_of(fact.stream), overrides=event.overrides)
             return _task_made(run, name, passed(made, ADOPTION))
         case TaskEnqueued():
             gates = step.gates if step.gates is NO_GATES else replace(step.gates, waits_for="", outcome=None)

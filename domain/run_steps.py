@@ -7,7 +7,7 @@ from msgspec.structs import replace
 
 from domain.lifecycle import STEP_ENDED
 from domain.pipeline import STRICT
-from domain.run_state import NO_GATES, SECOND, Run, Step
+from domain.run_state import NO_GATES, PENDING, SECOND, Run, Step
 
 
 def held(step: Step, for_what: str) -> Step:
@@ -31,7 +31,7 @@ def without(kept: Map[Any, Any], key: Any) -> Map[Any, Any]:
 
 
 def with_step(run: Run, name: str, step: Step) -> Run:
-    old = run.step(name).status
+    old = run.steps.get(name, PENDING).status
     counts = run.counts
     if old != step.status:
         counts = {**counts, old: counts[old] - 1, step.status: counts[step.status] + 1}
@@ -116,6 +116,8 @@ def forget_hooks(run: Run, name: str) -> Run:
 
 def failure_of(run: Run, name: str, status: str, reason: str) -> str:
     """Why the run cannot end well after the step has ended with `status`; empty when it can."""
+    if status not in ("failed", "stopped"):
+        return ""
     behaviour = run.plan.steps[name].continue_behaviour or STRICT
     bad = (status == "failed" and not behaviour.continue_on_fail) or (
         status == "stopped" and not behaviour.continue_on_abort

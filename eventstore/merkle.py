@@ -18,6 +18,20 @@ def node(left: bytes, right: bytes) -> bytes:
     return sha256(b"\x01" + left + right).digest()
 
 
+# Begun once: beginning a hash costs more than going on with a copy of it.
+_BEGUN = sha256(b"\x01")
+
+
+def _nodes(hashes: bytes, end: int) -> bytes:
+    """The nodes over the pairs up to `end`. A pair lies in one piece, so that one slice takes it."""
+    nodes: list[bytes] = []
+    for at in range(0, end, 2 * WIDTH):
+        node = _BEGUN.copy()
+        node.update(hashes[at : at + 2 * WIDTH])
+        nodes.append(node.digest())
+    return b"".join(nodes)
+
+
 def hash_at(hashes: bytes, index: int) -> bytes:
     return hashes[index * WIDTH : (index + 1) * WIDTH]
 
@@ -59,10 +73,7 @@ class Frontier:
             hashes = self._odd[level] + hashes
             even = len(hashes) // (2 * WIDTH) * 2 * WIDTH
             self._odd[level] = hashes[even:]
-            # A pair lies in one piece, so that one slice prepares it.
-            hashes = b"".join(
-                [sha256(b"\x01" + hashes[at : at + 2 * WIDTH]).digest() for at in range(0, even, 2 * WIDTH)]
-            )
+            hashes = _nodes(hashes, even)
             level += 1
         return kept
 

@@ -1,6 +1,7 @@
 """The questions put to the tables, the same on a reading connection and inside an open append."""
 
 from collections.abc import Callable, Iterator, Sequence
+from itertools import chain
 from typing import Any
 
 from eventstore.appending import Versions, shape_of
@@ -105,10 +106,13 @@ class Reads:
             after = page[-1].run_version or last
 
     def told(self, run_id: str, *, after: int = 0, upto: int | None = None) -> Iterator[Told]:
-        last = LAST_VERSION if upto is None else upto
+        # Not a generator of its own: that would be woken for each event.
+        return chain.from_iterable(self._told(run_id, after, LAST_VERSION if upto is None else upto))
+
+    def _told(self, run_id: str, after: int, last: int) -> Iterator[list[Any]]:
         while True:
-            page: list[Any] = self._fetch(self._statements.told, (run_id, after, last, PAGE))
-            yield from page
+            page = self._fetch(self._statements.told, (run_id, after, last, PAGE))
+            yield page
             if len(page) < PAGE:
                 return
             after = page[-1][1]

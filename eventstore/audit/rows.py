@@ -20,6 +20,7 @@ POSITION, STREAM, VERSION, META, LEAF, COMMAND, ORDINAL = 1, 2, 3, 12, 14, 15, 1
 MOST_COMMANDS = 10_000  # whose next place is remembered: the events of one command lie together
 
 _encode = msgspec.json.Encoder().encode
+_BEGUN = sha256(b"\x00")  # as in leaf.py; beginning a hash costs more than going on with a copy of it
 
 
 class Stretch(NamedTuple):
@@ -102,7 +103,11 @@ class Rows:
 
 def _hashed(rows: Sequence[Row]) -> tuple[Sequence[Row], bytes, bytes]:
     """Those of commands, the hashes that the rows have, and those that they name."""
-    leaves = [sha256(b"\x00" + _encode(row[:HASHED])).digest() for row in rows]
+    leaves: list[bytes] = []
+    for row in rows:
+        leaf = _BEGUN.copy()
+        leaf.update(_encode(row[:HASHED]))
+        leaves.append(leaf.digest())
     try:
         told = [row for row in rows if row[COMMAND] is not None or '"command":' in row[META]]
         named = b"".join([row[LEAF] for row in rows])
