@@ -9,10 +9,14 @@ from contextlib import closing
 from typing import Any, Protocol
 
 import psycopg
+from sqlalchemy import BigInteger, Column, MetaData, Table, Text, UniqueConstraint
+from sqlalchemy.schema import CreateTable
 
 from bench.recording import Commits
 from bench.setting import Setting
+from eventstore.dialects import Dialect
 from eventstore.pipeline import Pipeline
+from eventstore.postgresql import InBulk, Postgresql
 from eventstore.sql import open_store
 
 Row = Sequence[Any]
@@ -23,6 +27,8 @@ MOST_AT_ONCE = 500  # that share a commit, as in the store
 
 class Driver(Protocol):
     """One connection. `commit` sends statements with their rows as one transaction."""
+
+    def insert(self, table: Table) -> str: ...
 
     def commit(self, writes: Sequence[tuple[str, Sequence[Any]]]) -> None: ...
 
@@ -35,6 +41,9 @@ class BareSqlite:
         self._connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
         self._connection.execute("PRAGMA journal_mode = WAL")
         self._connection.execute("PRAGMA synchronous = FULL")
+
+    def insert(self, table: Table) -> str:
+        return f"INSERT INTO {table.name} VALUES ({', '.join('?' * len(table.columns))})"
 
     def commit(self, writes: Sequence[tuple[str, Sequence[Any]]]) -> None:
         self._connection.execute("BEGIN IMMEDIATE")
@@ -49,32 +58,41 @@ class BareSqlite:
 class BarePostgresql:
     """libpq's pipeline on a psycopg connection: a transaction is one round trip of prepared statements ($1, $2 ...).
 
-    psycopg's own pipeline takes four times the processor time; a limit has to be the quickest way there is.
+    psycopg's own pipeline takes four times the processor time, and a statement for each of many rows ten times; a limit
+    has to be the quickest way there is.
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, in_bulk: InBulk) -> None:
         connection = psycopg.connect(url, autocommit=True)
         # A plan made while the tables were empty must not read them whole when they have grown.
         connection.execute("SET enable_seqscan = off")
         self._pipeline = Pipeline(connection)
+        self._in_bulk = in_bulk
+
+    def insert(self, table: Table) -> str:
+        return self._in_bulk.insert(table, table.columns.keys(), "")
 
     def commit(self, writes: Sequence[tuple[str, Sequence[Any]]]) -> None:
-        statements = [(sql, row) for sql, rows in writes for row in rows]
+        statements = [statement for statement, _ in self._in_bulk.statements(writes)]
         self._pipeline.run([("BEGIN", ()), *statements, ("COMMIT", ())])
 
     def close(self) -> None:
         self._pipeline.close()
 
 
-def connect(url: str) -> Driver:
-    return BareSqlite(url) if url.startswith("sqlite") else BarePostgresql(url)
+def connect(url: str, database: Dialect | None = None) -> Driver:
+    """The driver alone. What `database` writes in bulk it writes so, too."""
+    if url.startswith("sqlite"):
+        return BareSqlite(url)
+    return BarePostgresql(url, database.in_bulk if isinstance(database, Postgresql) else InBulk())
 
 
 def replayed(setting: Setting, database: str, before: Commits, measured: Commits) -> float:
     """Seconds that `measured` takes when the driver alone commits it, into fresh tables, after `before`."""
     url = setting.fresh(database)
-    open_store(url).close()
-    with closing(connect(url)) as driver:
+    with closing(open_store(url)) as store:
+        written_by = store.database
+    with closing(connect(url, written_by)) as driver:
         for writes in before:
             driver.commit(writes)
         began = time.perf_counter()
@@ -83,23 +101,34 @@ def replayed(setting: Setting, database: str, before: Commits, measured: Commits
         return time.perf_counter() - began
 
 
-class Table:
+RAW = Table(
+    "raw",
+    MetaData(),
+    Column("position", BigInteger, primary_key=True),
+    Column("stream", Text),
+    Column("version", BigInteger),
+    Column("data", Text),
+    UniqueConstraint("stream", "version"),
+)
+JOB = Table("job", MetaData(), Column("id", BigInteger, primary_key=True), Column("state", Text))
+COPIED = Table(
+    "copied", MetaData(), Column("position", BigInteger, primary_key=True), Column("stream", Text), Column("data", Text)
+)
+
+
+def made(driver: Driver, table: Table) -> str:
+    """Create the table; the statement that puts a row in."""
+    driver.commit([(str(CreateTable(table)), [()])])
+    return driver.insert(table)
+
+
+class Log:
     """A table of events with the two unique keys that every event store has, and a job table beside it."""
 
     def __init__(self, url: str) -> None:
         self.driver = connect(url)
-        is_sqlite = url.startswith("sqlite")
-        integer = "INTEGER" if is_sqlite else "BIGINT"
-        for statement in (
-            f"CREATE TABLE raw (position {integer} PRIMARY KEY, stream TEXT, version {integer}, data TEXT,"
-            " UNIQUE (stream, version))",
-            f"CREATE TABLE job (id {integer} PRIMARY KEY, state TEXT)",
-        ):
-            self.driver.commit([(statement, [()])])
-        one, two, three, four = "????" if is_sqlite else ("$1", "$2", "$3", "$4")
-        self.insert = f"INSERT INTO raw VALUES ({one}, {two}, {three}, {four})"
-        self.enqueue = f"INSERT INTO job VALUES ({one}, 'queued')"
-        self.claim = f"UPDATE job SET state = 'running' WHERE id = {one}"
+        self.insert, self.enqueue = made(self.driver, RAW), made(self.driver, JOB)
+        self.claim = f"UPDATE job SET state = 'running' WHERE id = {'?' if url.startswith('sqlite') else '$1'}"
         self.position = 0
 
     def append(self, count: int) -> None:
@@ -115,7 +144,7 @@ class Table:
 
 def commits_a_second(setting: Setting, database: str, n: int) -> float:
     """Durable commits of one event each."""
-    with closing(Table(setting.fresh(database))) as table:
+    with closing(Log(setting.fresh(database))) as table:
         began = time.perf_counter()
         for _ in range(n):
             table.append(1)
@@ -126,7 +155,7 @@ def group_commit(setting: Setting, database: str, n: int, clients: int) -> float
     """Events a second that one writing thread commits for so many, each of which waits for its own before the next."""
     waiting: queue.SimpleQueue[threading.Semaphore | None] = queue.SimpleQueue()
 
-    def write(table: Table) -> None:
+    def write(table: Log) -> None:
         while (first := waiting.get()) is not None:
             batch = [first]
             while len(batch) < MOST_AT_ONCE and not waiting.empty() and (another := waiting.get()) is not None:
@@ -141,7 +170,7 @@ def group_commit(setting: Setting, database: str, n: int, clients: int) -> float
             waiting.put(done)
             done.acquire()
 
-    with closing(Table(setting.fresh(database))) as table:
+    with closing(Log(setting.fresh(database))) as table:
         writer = threading.Thread(target=write, args=(table,))
         writer.start()
         seconds = together([lambda: produce(n // clients)] * clients)
@@ -162,12 +191,12 @@ def hand_over(setting: Setting, database: str, n: int, pause: float) -> list[flo
                 driver.commit([(table.claim, [(job[0],)])])
                 times.append(time.perf_counter() - job[1])
 
-    with closing(Table(url)) as table:
+    with closing(Log(url)) as table:
         worker = threading.Thread(target=work)
         worker.start()
         for number in range(n):
             began = time.perf_counter()
-            table.driver.commit([(table.enqueue, [(number,)])])
+            table.driver.commit([(table.enqueue, [(number, "queued")])])
             jobs.put((number, began))
             time.sleep(pause)
         jobs.put(None)
@@ -191,11 +220,9 @@ def copied(url: str, most: int) -> float:
     """Seconds that it takes to read all events page by page, and to write a row for each, a commit for each page."""
     began = time.perf_counter()
     with closing(connect(url)) as driver:
-        is_sqlite = url.startswith("sqlite")
-        integer, marks = ("INTEGER", "?, ?, ?") if is_sqlite else ("BIGINT", "$1, $2, $3")
-        driver.commit([(f"CREATE TABLE copied (position {integer} PRIMARY KEY, stream TEXT, data TEXT)", [()])])
+        insert = made(driver, COPIED)
         for page in pages(url, "stream, data", most):
-            driver.commit([(f"INSERT INTO copied VALUES ({marks})", page)])
+            driver.commit([(insert, page)])
     return time.perf_counter() - began
 
 

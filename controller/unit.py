@@ -173,6 +173,8 @@ class Unit:
                 "outputs": decision.outputs.hexdigest(),
             }
             self.append.add([], [Put("decision", row)])
+            if decision.last >= self.state.large:
+                self.state.grew(run_id)
         points.reach("decision.recorded")
         self.state.position = self.append.head
 
@@ -188,7 +190,7 @@ class Unit:
             decision = self._decisions.get(run.id)
             if decision is None:
                 decision = self._decisions[run.id] = _Decision(cause.run_version, cause.run_version)
-            said = meta(actor=self._actor, cause=cause.run_version)
+            said = meta(actor=self._actor, command=self._command_id, cause=cause.run_version)
             facts: list[Fact] = []
             for one in decided:
                 kind, _, task_id = one.stream.partition("-")

@@ -7,10 +7,10 @@ from collections.abc import Callable, Generator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any, Literal, Protocol
 
-from sqlalchemy import Connection, Engine
+from sqlalchemy import Connection, Engine, Table
 from sqlalchemy.exc import DBAPIError, TimeoutError
 
-from eventstore.store import StoreUnavailable
+from eventstore.store import StoreDamaged, StoreUnavailable
 
 Fields = Sequence[Any]
 Rows = list[tuple[Any, ...]]
@@ -55,8 +55,12 @@ class Dialect(Protocol):
         """`text`, whose parameters are question marks, as `fetch` takes it."""
         ...
 
-    def write(self, text: str) -> str:
-        """`text`, whose parameters are question marks, as `Session.commit` takes it."""
+    def insert(self, table: Table, columns: Sequence[str], on_conflict: str) -> str:
+        """The statement that puts a row of these columns in, as `Session.commit` takes it."""
+        ...
+
+    def delete(self, table: Table, key: Sequence[str]) -> str:
+        """The statement that takes out the row with this key, as `Session.commit` takes it."""
         ...
 
     def many(self, values: Sequence[str]) -> Any:
@@ -80,12 +84,21 @@ class Dialect(Protocol):
 
 def unavailable(error: BaseException) -> StoreUnavailable:
     """With the first line of what the driver said."""
-    return StoreUnavailable((str(error).strip() or type(error).__name__).splitlines()[0])
+    return StoreUnavailable(_line(error))
+
+
+def damaged(error: BaseException) -> StoreDamaged:
+    """With the first line of what the driver said."""
+    return StoreDamaged(f"the database is damaged ({_line(error)}): stop the server and put a backup back")
+
+
+def _line(error: BaseException) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
 
 
 @contextmanager
-def absence(is_absence: Callable[[BaseException], bool]) -> Generator[None]:
-    """Turns those of SQLAlchemy's errors that mean that the database is away into StoreUnavailable."""
+def absence(is_absence: Callable[[BaseException], bool], is_damage: Callable[[BaseException], bool]) -> Generator[None]:
+    """Turns those of SQLAlchemy's errors that mean that the database is away, or damaged, into the store's own."""
     try:
         yield
     except TimeoutError as error:
@@ -93,4 +106,6 @@ def absence(is_absence: Callable[[BaseException], bool]) -> Generator[None]:
     except DBAPIError as error:
         if error.orig is not None and is_absence(error.orig):
             raise unavailable(error.orig) from error
+        if error.orig is not None and is_damage(error.orig):
+            raise damaged(error.orig) from error
         raise

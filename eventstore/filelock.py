@@ -27,3 +27,14 @@ class FileLock:
         # The file stays: whoever removed it could remove the lock of the next holder.
         os.ftruncate(self._file, 0)
         os.close(self._file)
+
+
+def holder_of(database: Path) -> DatabaseInUse | None:
+    """Who owns the file, also when it is not there any more."""
+    if not database.with_name(database.name + ".lock").exists():
+        return None
+    try:
+        FileLock(database, "").release()
+    except DatabaseInUse as busy:
+        return busy
+    return None

@@ -35,6 +35,11 @@ POINTS: Mapping[str, str] = {
     "answer.ready": "it is durable, and none of those who wait has been answered",
     "answer.given": "those who waited have their answers in this process, which may not have sent them",
     "exchange.answered": "what an agent asked is done, and the agent has not been told",
+    # The audit
+    "seal.wanted": "events are read that no checkpoint covers, nothing is signed",
+    "seal.signed": "a checkpoint is signed, nothing of it is written",
+    "seal.written": "the rows of a checkpoint and of its tree are written, the transaction is open",
+    "seal.kept": "a checkpoint is committed, and who made it does not know",
     # The projections
     "page.folded": "a page of the log is folded, its rows are not written",
     "page.written": "the rows of a page are written, neither their checkpoint nor the transaction is",

@@ -1,23 +1,57 @@
 """PostgreSQL: several processes, told apart by an advisory lock per shard that lives as long as the transaction."""
 
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Literal
 
 import psycopg
 import psycopg.errors
-from sqlalchemy import URL, Connection, create_engine, event
+from sqlalchemy import URL, Connection, Table, create_engine, event
 
 from eventstore import points
+from eventstore.arrays import Bulk, deletion, insertion
 from eventstore.batches import ShardClosed
-from eventstore.dialects import LAST_EVENT, Clash, Fields, Rows, Session, Writes, absence, unavailable
-from eventstore.pipeline import Pipeline
+from eventstore.dialects import LAST_EVENT, Clash, Fields, Rows, Session, Writes, absence, damaged, unavailable
+from eventstore.pipeline import Pipeline, Statement
 from eventstore.pool import Pool
 
 LOCK_CLASS = 0x0F01D  # the first half of our advisory locks' keys
 IDLE_TIMEOUT = "30s"  # how long a holder may hang
 LOCK_TIMEOUT = "40s"  # longer, so that those who wait for it outlive it
+DAMAGE = (psycopg.errors.DataCorrupted, psycopg.errors.IndexCorrupted)
+FEW = 8  # rows: so many are worth arrays
 MOST_IN_FLIGHT = 2_000  # rows sent in one round trip: what is in flight is held in memory
+
+
+class InBulk:
+    """The statements that write one row, and with each the one that writes many."""
+
+    def __init__(self) -> None:
+        self._many: dict[str, Bulk] = {}
+
+    def insert(self, table: Table, columns: Sequence[str], on_conflict: str) -> str:
+        marks = ", ".join(f"${number}" for number, _ in enumerate(columns, 1))
+        text = f"INSERT INTO {table.name} ({', '.join(columns)}) VALUES ({marks}){on_conflict}"
+        self._many[text] = insertion(table, columns, on_conflict)
+        return text
+
+    def delete(self, table: Table, key: Sequence[str]) -> str:
+        same = " AND ".join(f"{name} = ${number}" for number, name in enumerate(key, 1))
+        text = f"DELETE FROM {table.name} WHERE {same}"
+        if len(key) == 1:
+            self._many[text] = deletion(table, key[0])
+        return text
+
+    def statements(self, writes: Writes) -> Iterator[tuple[Statement, int]]:
+        """Statements that write all of it, with how many rows each of them writes."""
+        for text, rows in writes:
+            many = self._many.get(text)
+            if many is None or len(rows) < FEW:
+                yield from (((text, row), 1) for row in rows)
+                continue
+            for start in range(0, len(rows), MOST_IN_FLIGHT):
+                some = rows[start : start + MOST_IN_FLIGHT]
+                yield many.of(some), len(some)
 
 
 class PostgresSession:
@@ -29,8 +63,8 @@ class PostgresSession:
         f" FROM (SELECT 1) AS one LEFT JOIN ({LAST_EVENT.replace('?', '$1')}) AS last ON true"
     )
 
-    def __init__(self, conninfo: dict[str, Any], shard: int) -> None:
-        self._conninfo, self._shard = conninfo, shard
+    def __init__(self, conninfo: dict[str, Any], shard: int, in_bulk: InBulk) -> None:
+        self._conninfo, self._shard, self._in_bulk = conninfo, shard, in_bulk
         self._begin = [
             ("BEGIN ISOLATION LEVEL READ COMMITTED", ()),
             (f"SELECT pg_advisory_xact_lock({LOCK_CLASS}, {shard})", ()),
@@ -58,11 +92,15 @@ class PostgresSession:
         assert self._pipeline is not None
         with _postgres_errors():
             points.reach("insert.wanted")
-            statements = [(sql, row) for sql, rows in writes for row in rows]
-            while len(statements) > MOST_IN_FLIGHT:
-                self._pipeline.run(statements[:MOST_IN_FLIGHT])
-                del statements[:MOST_IN_FLIGHT]
-                points.reach("insert.done")
+            statements: list[Statement] = []
+            flying = 0
+            for statement, count in self._in_bulk.statements(writes):
+                if statements and flying + count > MOST_IN_FLIGHT:
+                    self._pipeline.run(statements)
+                    points.reach("insert.done")
+                    statements, flying = [], 0
+                statements.append(statement)
+                flying += count
             self._pipeline.run([*statements, ("COMMIT", ())])
             points.reach("commit.done")
 
@@ -118,16 +156,19 @@ class Postgresql:
         event.listen(self.engine, "connect", _patient)
         self._snapshots = self.engine.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
         self._conninfo = dict(self.engine.dialect.create_connect_args(url)[1])
-        self._sessions = [PostgresSession(self._conninfo, shard) for shard in range(shards)]
+        self.in_bulk = InBulk()
+        self._sessions = [PostgresSession(self._conninfo, shard, self.in_bulk) for shard in range(shards)]
         self._readers = Pool(self._open_reader)
         self._closed = False
 
     def sql(self, text: str) -> str:
         return text.replace("?", "%s")
 
-    def write(self, text: str) -> str:
-        first, *rest = text.split("?")
-        return first + "".join(f"${number}{part}" for number, part in enumerate(rest, 1))
+    def insert(self, table: Table, columns: Sequence[str], on_conflict: str) -> str:
+        return self.in_bulk.insert(table, columns, on_conflict)
+
+    def delete(self, table: Table, key: Sequence[str]) -> str:
+        return self.in_bulk.delete(table, key)
 
     def many(self, values: Sequence[str]) -> Any:
         return list(values)
@@ -144,6 +185,8 @@ class Postgresql:
     def fetch(self, sql: str, fields: Fields) -> Rows:
         try:
             return self._fetch(sql, fields)
+        except DAMAGE as error:
+            raise damaged(error) from error
         except (psycopg.OperationalError, psycopg.InterfaceError):
             # A connection that lay idle while the server was restarted says so only when it is used.
             self._readers.drop_idle()
@@ -154,7 +197,7 @@ class Postgresql:
     def writing(self, *, durable: bool = True) -> Generator[Connection]:
         """A connection in a transaction. Without `durable` a crash of the server may take it back."""
         self._check_open()
-        with absence(_keeps_from_writing), self.engine.begin() as connection:
+        with absence(_keeps_from_writing, _is_damage), self.engine.begin() as connection:
             if not durable:
                 connection.exec_driver_sql("SET LOCAL synchronous_commit = off")
             yield connection
@@ -163,7 +206,7 @@ class Postgresql:
     def reading(self) -> Generator[Connection]:
         """A connection that sees one moment of the database and cannot write."""
         self._check_open()
-        with absence(_is_absence), self._snapshots.connect() as connection, connection.begin():
+        with absence(_is_absence, _is_damage), self._snapshots.connect() as connection, connection.begin():
             yield connection
 
     def close(self) -> None:
@@ -201,7 +244,13 @@ def _postgres_errors() -> Generator[None]:
     except psycopg.Error as error:
         if _keeps_from_writing(error):
             raise unavailable(error) from error
+        if _is_damage(error):
+            raise damaged(error) from error
         raise
+
+
+def _is_damage(error: BaseException) -> bool:
+    return isinstance(error, DAMAGE)
 
 
 def _keeps_from_writing(error: BaseException) -> bool:

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
+from urllib.parse import quote
 
 from sqlalchemy import URL, make_url
 from sqlalchemy.exc import ArgumentError
@@ -17,7 +18,7 @@ from eventstore.dialects import Clash, Dialect, Fields, Session
 from eventstore.errors import CannotOpen
 from eventstore.poller import Poller
 from eventstore.reads import Reads, Statements
-from eventstore.schema import EVENT_COLUMNS, INSERT_ONLY
+from eventstore.schema import EVENT_COLUMNS, INLINE, INSERT_ONLY, event
 from eventstore.signals import Signals
 from eventstore.sqlite import Sqlite
 from eventstore.store import Append, StoreBroken, VersionConflict
@@ -27,6 +28,11 @@ T = TypeVar("T")
 
 MOST_TO_CATCH_UP = 1000
 UNIQUE_THINGS = {"event_command": "command", "decision_pkey": "decision"}
+
+
+def address_of(file: Path) -> str:
+    """The address of a SQLite file: what means something in an address is quoted."""
+    return f"sqlite:///{quote(str(file))}"
 
 
 def open_store(url: str, *, shards: int = 1, owner: str = "") -> "SqlStore":
@@ -63,6 +69,8 @@ def _open(url: str, shards: int, owner: str) -> tuple[Dialect, str]:
         raise CannotOpen(f"this is no database address: {_ADDRESSES}") from None
     place = parsed.render_as_string(hide_password=True)
     match parsed:
+        case URL(drivername="sqlite") if "?" in url:
+            raise CannotOpen(f"{place} has a question mark, which ends the name of a file: write %3F for it")
         case URL(drivername="sqlite", database=str(path)) if Path(path).is_absolute():
             return Sqlite(Path(path).resolve(), owner), place
         case URL(drivername="postgresql" | "postgres" | "postgresql+psycopg"):
@@ -141,16 +149,15 @@ class Writes:
     """The statements that an append may end with."""
 
     def __init__(self, dialect: Dialect) -> None:
-        columns = (*EVENT_COLUMNS, "command_id", "ordinal")
-        self.event = dialect.write(f"INSERT INTO event ({', '.join(columns)}) VALUES ({_marks(columns)})")
+        self.event = dialect.insert(event, (*EVENT_COLUMNS, "command_id", "ordinal"), "")
         self.news = dialect.sql(
             "SELECT stream, version, run_id, run_version FROM event WHERE shard = ? AND position > ? ORDER BY position"
         )
-        self.put = {name: dialect.write(_put(shape)) for name, shape in SHAPES.items()}
-        self.delete = {
-            name: dialect.write(f"DELETE FROM {name} WHERE {' AND '.join(f'{column} = ?' for column in shape.key)}")
-            for name, shape in SHAPES.items()
+        self.put = {
+            name: dialect.insert(table, SHAPES[name].columns, _on_conflict(SHAPES[name]))
+            for name, table in INLINE.items()
         }
+        self.delete = {name: dialect.delete(table, SHAPES[name].key) for name, table in INLINE.items()}
 
     def of(self, batch: Batch) -> list[tuple[str, Sequence[Fields]]]:
         writes: list[tuple[str, Sequence[Fields]]] = []
@@ -166,19 +173,14 @@ class Writes:
         return writes
 
 
-def _marks(columns: Sequence[str]) -> str:
-    return ", ".join("?" * len(columns))
-
-
-def _put(shape: Shape) -> str:
-    insert = f"INSERT INTO {shape.name} ({', '.join(shape.columns)}) VALUES ({_marks(shape.columns)})"
+def _on_conflict(shape: Shape) -> str:
     key = ", ".join(shape.key)
     if shape.name == "content":
-        return f"{insert} ON CONFLICT ({key}) DO NOTHING"
+        return f" ON CONFLICT ({key}) DO NOTHING"
     if shape.name in INSERT_ONLY:
-        return insert
+        return ""
     new = ", ".join(f"{column} = excluded.{column}" for column in shape.columns if column not in shape.key)
-    return f"{insert} ON CONFLICT ({key}) DO UPDATE SET {new}"
+    return f" ON CONFLICT ({key}) DO UPDATE SET {new}"
 
 
 class SqlAppend(Batch):

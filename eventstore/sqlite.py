@@ -11,16 +11,19 @@ from pathlib import Path
 from typing import Any, Literal, NoReturn
 from urllib.parse import quote
 
-from sqlalchemy import Connection, create_engine, event
+from sqlalchemy import Connection, Table, create_engine, event
 from sqlalchemy.pool import QueuePool, StaticPool
 
 from eventstore import points
 from eventstore.batches import ShardClosed
-from eventstore.dialects import LAST_EVENT, Clash, Fields, Rows, Session, Writes, absence, unavailable
+from eventstore.dialects import LAST_EVENT, Clash, Fields, Rows, Session, Writes, absence, damaged, unavailable
 from eventstore.errors import CannotOpen, NotADatabase
 from eventstore.filelock import FileLock
 from eventstore.pool import Pool
 from eventstore.schema import metadata
+from eventstore.store import StoreUnavailable
+
+BETWEEN_LOOKS = 1.0  # seconds, at the names of the files that are open
 
 
 def _unique() -> dict[str, str]:
@@ -82,6 +85,9 @@ class Sqlite:
         except BaseException:
             self._lock.release()
             raise
+        # What is written into a file that somebody has removed or replaced is gone when this process ends.
+        self._files = [(name, os.stat(name).st_ino) for name in (str(path), f"{path}-wal") if os.path.exists(name)]
+        self._looked_at = time.monotonic()
         self._writer = create_engine("sqlite://", creator=lambda: self._raw, poolclass=StaticPool)
         event.listen(self._writer, "begin", _begin_immediate)
         self._connection = self._writer.connect()
@@ -94,8 +100,12 @@ class Sqlite:
     def sql(self, text: str) -> str:
         return text
 
-    def write(self, text: str) -> str:
-        return text
+    def insert(self, table: Table, columns: Sequence[str], on_conflict: str) -> str:
+        marks = ", ".join("?" * len(columns))
+        return f"INSERT INTO {table.name} ({', '.join(columns)}) VALUES ({marks}){on_conflict}"
+
+    def delete(self, table: Table, key: Sequence[str]) -> str:
+        return f"DELETE FROM {table.name} WHERE {' AND '.join(f'{name} = ?' for name in key)}"
 
     def many(self, values: Sequence[str]) -> Any:
         return json.dumps(list(values))
@@ -104,6 +114,7 @@ class Sqlite:
     def appending(self, shard: int) -> Generator[Session]:
         with self._mutex:
             raw = self._owned()
+            self._check_files()
             try:
                 points.reach("lock.wanted")
                 raw.execute("BEGIN IMMEDIATE")
@@ -126,8 +137,9 @@ class Sqlite:
     @contextmanager
     def writing(self, *, durable: bool = True) -> Generator[Connection]:
         """The write connection in a transaction. Without `durable` a power cut may take it back (a crash does not)."""
-        with self._mutex, absence(_keeps_from_writing):
+        with self._mutex, absence(_keeps_from_writing, _is_damage):
             raw = self._owned()
+            self._check_files()
             if not durable:
                 raw.execute("PRAGMA synchronous = NORMAL")
             try:
@@ -142,7 +154,7 @@ class Sqlite:
         """A connection that sees one moment of the database and cannot write."""
         if self._closed:
             raise ShardClosed("the store is closed")
-        with absence(_is_absence), self.engine.connect() as connection, connection.begin():
+        with absence(_is_absence, _is_damage), self.engine.connect() as connection, connection.begin():
             yield connection
 
     def checkpoint(self) -> tuple[int, int]:
@@ -171,6 +183,25 @@ class Sqlite:
             raise ShardClosed("the store is closed")
         return self._raw
 
+    def _check_files(self) -> None:
+        """Raises StoreUnavailable while one of the files that are written to is not where it was opened.
+
+        Looks once a second: two looks cost as much as a fiftieth of a commit.
+        """
+        if time.monotonic() - self._looked_at < BETWEEN_LOOKS:
+            return
+        for name, number in self._files:
+            try:
+                found = os.stat(name).st_ino
+            except OSError:
+                found = 0
+            if found != number:
+                raise StoreUnavailable(
+                    f"{name} was removed or replaced while this process has it open: put it back, or save what is "
+                    "there with `foldline-server backup` and start from that"
+                )
+        self._looked_at = time.monotonic()
+
     def _open_writer(self) -> sqlite3.Connection:
         raw = self._connect("rwc")
         try:
@@ -187,10 +218,13 @@ class Sqlite:
                 raise CannotOpen(
                     f"{self._path} cannot be written ({error}): make room on its disk, or mend its rights"
                 ) from error
-            raise NotADatabase(f"{self._path} cannot be used as a database ({error}): choose another file") from error
+            raise NotADatabase(
+                f"{self._path} cannot be used as a database ({error}): choose another file, or put a backup back"
+            ) from error
         return raw
 
     def _open_reader(self) -> sqlite3.Connection:
+        self._check_files()  # or it would read something else than what is written
         raw = self._connect("rw")
         # The writer alone moves the WAL into the file: older SQLites could damage it when two connections did.
         raw.execute("PRAGMA wal_autocheckpoint = 0")
@@ -228,7 +262,14 @@ def _raise_from_sqlite(error: sqlite3.Error) -> NoReturn:
             raise Clash(UNIQUE[columns]) from error
     if _keeps_from_writing(error):
         raise unavailable(error) from error
+    if _is_damage(error):
+        raise damaged(error) from error
     raise error
+
+
+def _is_damage(error: BaseException) -> bool:
+    # The low byte: what stands above it tells which part of the file it is.
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 
 
 def _keeps_from_writing(error: BaseException) -> bool:

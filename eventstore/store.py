@@ -86,6 +86,10 @@ class StoreBroken(Exception):
     """What the store holds cannot be what this program wrote, or not be read by it. Stops the reader; never skipped."""
 
 
+class StoreDamaged(StoreBroken):
+    """The database finds its own files damaged. What it still answers is true as far as it can tell."""
+
+
 class StoreUnavailable(Exception):
     """The database is away, or did not answer in time. Only `Store.command` tells whether a commit came through."""
 
@@ -153,8 +157,8 @@ class Append(Protocol):
 
     def run(self, run_id: str) -> Iterator[Recorded]: ...
 
-    def told(self, run_id: str) -> Iterator[Told]:
-        """The same events, of each only what a fold needs: a third of the price."""
+    def told(self, run_id: str, *, after: int = 0) -> Iterator[Told]:
+        """The same events from `after` + 1 on, of each only what a fold needs: a third of the price."""
         ...
 
     def command(self, command_id: str) -> Sequence[Recorded]: ...

@@ -7,6 +7,7 @@ from typing import NamedTuple
 from sqlalchemy import insert, text
 from sqlalchemy.exc import IntegrityError
 
+from eventstore import points
 from eventstore.audit.errors import Altered
 from eventstore.audit.keys import Signer
 from eventstore.audit.notes import Checkpoint, origin_of
@@ -67,6 +68,7 @@ class Seals:
         self._tips.pop(shard, None)
 
     def _extend(self, shard: int, tip: Tip, news: News) -> None:
+        points.reach("seal.wanted")
         frontier, start = tip.frontier.copy(), tip.frontier.size
         nodes = frontier.extend(news.leaves)
         origin = tip.origin or origin_of(news.leaves, shard)
@@ -80,6 +82,7 @@ class Seals:
             "leaves": news.leaves,
             "streams": packed(news.streams),
         }
+        points.reach("seal.signed")
         self._write(shard, start, row, by, _node_rows(shard, start, nodes))
         self._tips[shard] = Tip(frontier, origin)
 
@@ -93,6 +96,8 @@ class Seals:
                 connection.execute(insert(checkpoint), row)
                 if nodes:
                     connection.execute(insert(tree_node), nodes)
+                points.reach("seal.written")
+            points.reach("seal.kept")
         except IntegrityError as error:
             # Who continues the same checkpoint as another comes second: there is one chain, whoever writes it.
             if self.tree.signed(shard) > start:

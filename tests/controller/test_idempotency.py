@@ -1,6 +1,7 @@
 """The same command under the same key happens once, however often and from wherever it is said."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,6 +10,10 @@ from controller.handle import Answer, By, KeyReused, Submission
 from domain.refused import Invalid
 from domain.run import StopRun
 from domain.task import EnqueueTask, StopTask, TaskCreated, TaskEdited
+from eventstore.audit.keys import Keyring
+from eventstore.audit.sealer import Sealer
+from eventstore.audit.verification import verify
+from eventstore.sql import SqlStore
 from tests.controller.server import BY, LR, Server, new_id, pipeline, race, together
 
 KEY = By(actor="ana", key="k1", request="r1")
@@ -56,6 +61,20 @@ def test_a_repeat_gets_the_first_answer_and_changes_nothing(store):
         given.controller = server.restarted().controller
         assert command(given, key) == command(given, key) == first, name
         assert store.head() == head, name
+
+
+def test_to_the_audit_every_event_of_a_command_is_as_it_was_written(
+    sqlite_url: str, opened: Callable[[str], SqlStore], tmp_path: Path
+):
+    """What follows from a command carries its id as the command's own events do, and says so in its meta."""
+    store = opened(sqlite_url)
+    server = Server(store)
+    for name, command in COMMANDS.items():
+        command(Given(server), By(actor="ana", key=name, request="r1"))
+    assert [row.type for row in store.command("ana:submit")][-1] == "TaskEnqueued"
+    Sealer(store, Keyring(tmp_path / "audit.key")).seal()
+    report = verify(store)
+    assert (report.findings, report.unsigned) == ([], 0)
 
 
 @pytest.mark.parametrize("command", COMMANDS.values(), ids=COMMANDS)

@@ -82,6 +82,7 @@ def test_a_server_killed_between_a_claim_and_its_answer_hands_it_over_again(any_
         ("sqlite", "commit.done:9"),
         ("postgres", "pipeline.sent:24"),
         pytest.param("sqlite", "page.written:2", marks=pytest.mark.storm),
+        pytest.param("sqlite", "seal.written:2", marks=pytest.mark.storm),
     ],
 )
 def test_a_server_that_ends_at_one_of_its_points_goes_on_from_there(

@@ -18,10 +18,11 @@ LEASE = 2.0
 ENV = {"FOLDLINE_SERVER_LEASE": str(LEASE)}
 
 
-@pytest.fixture
-def house(tmp_path: Path) -> Iterator[House]:
-    """A server on SQLite that grants short leases."""
-    with House(tmp_path, env=ENV) as house:
+@pytest.fixture(params=["sqlite", pytest.param("postgres", marks=[pytest.mark.postgres, pytest.mark.storm])])
+def house(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[House]:
+    """A server that grants short leases."""
+    database = request.getfixturevalue("postgres_url") if request.param == "postgres" else None
+    with House(tmp_path, database, env=ENV) as house:
         house.serve()
         yield house
 

@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, Listener
+from pathlib import Path
 from typing import Any
 
 from controller.exchange import Exchange, Held, Report
@@ -25,6 +26,8 @@ from domain.refused import Refused
 from domain.run import RunCommand
 from domain.task import TaskCommand, TaskCreated
 from eventstore import points, postgresql
+from eventstore.audit.keys import Keyring
+from eventstore.audit.sealer import Sealer
 from eventstore.sql import open_store
 from eventstore.store import StoreUnavailable
 from projections.all import PROJECTIONS
@@ -65,7 +68,7 @@ class Exchanged:
 class Service:
     """What may be asked; each answer stands for a commit. Commands carry a key and may be repeated."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, key: Path) -> None:
         # So few that also a small append is written in more than one round trip.
         postgresql.MOST_IN_FLIGHT = 3
         self.store = open_store(url)
@@ -73,6 +76,7 @@ class Service:
         self.exchange_ = Exchange(self.controller)
         self.loop_ = Loop(self.controller)
         self.runner = Runner(self.store)
+        self.sealer = Sealer(self.store, Keyring(key))
         self.counted: dict[str, int] = dict.fromkeys(points.POINTS, 0)
 
     def create_queue(self, key: str, name: str) -> None:
@@ -123,6 +127,9 @@ class Service:
     def project(self) -> None:
         self.runner.catch_up()
 
+    def sign(self) -> None:
+        self.sealer.seal()
+
     def rebuild(self) -> None:
         for one in PROJECTIONS:
             self.runner.rebuild(one.name)
@@ -164,7 +171,7 @@ class Service:
 
 def serve(listener: socket.socket, ask: Ask) -> None:
     """Answer whoever connects, each in a thread, until one says END."""
-    with closing(Service(ask.url)) as service:
+    with closing(Service(ask.url, Path(ask.address).with_name("audit.key"))) as service:
         if ask.counts:
             points.reach = service.count
         elif ask.crash_at:

@@ -20,6 +20,7 @@ from domain.lifecycle import RUN_ENDED, TASK_ENDED
 from domain.pipeline import Approval, Definition, HostDefinition, Retry, StepDefinition
 from domain.run import AnswerHook, ApproveStep
 from domain.run_commands import AddStep
+from eventstore.audit.verification import verify
 from eventstore.points import EXIT_CODE
 from eventstore.sql import SqlStore, open_store
 from eventstore.store import Recorded
@@ -123,6 +124,7 @@ class World:
             self.ask("loop")
             if round_ % 2:  # in the one between, a page has more to take
                 self.ask("project")
+                self.ask("sign")
             if self._over(static, calls, lost):
                 break
         else:
@@ -256,10 +258,13 @@ class World:
 
 
 def assert_all_agrees(server: Server) -> None:
-    """Every run verifies; work, leases, memory and the projections' rows are what the log says."""
+    """Every run verifies; work, leases, memory and the projections' rows are what the log says; so does the audit."""
     server.check()
     store = server.store
     assert isinstance(store, SqlStore)
+    report = verify(store)
+    assert report.findings == []
+    assert report.signed > 0
     runner = Runner(store)
     runner.catch_up()
     for run_id in {row.run_id for row in server.events() if row.run_id}:
