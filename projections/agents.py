@@ -6,7 +6,7 @@ from sqlalchemy import Table
 
 from domain.agent import AgentLeft, AgentLost, AgentRegistered
 from eventstore.codec import encode
-from projections.projection import Entry, Page, begun_before, never_created
+from projections.projection import Entry, Page, never_created
 from projections.sheet import Desk, Row
 from projections.tables import agent_row
 
@@ -21,7 +21,7 @@ class Agents:
     reads = frozenset[type](KINDS)
 
     def fold(self, page: Page, desk: Desk) -> None:
-        rows = desk.load(agent_row.c.id, begun_before(page.entries, KINDS))
+        rows = desk.load(agent_row.c.id, page.begun_before())
         for entry in page:
             row = rows.change(entry.id)
             if isinstance(entry.event, AgentRegistered):

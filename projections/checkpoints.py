@@ -4,6 +4,7 @@ Whoever moves one on looks at it once more under its lock, so that of two proces
 it and the other one notices.
 """
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 
@@ -14,11 +15,12 @@ from eventstore.schema import event
 from projections.projection import Projection
 from projections.tables import copies, projection
 
+_PLACE = ("shard_", "position_", "next_position_", "updated_at_", "error_")
 NEXT = "_next"  # what the tables of a rebuild are called by until they take their place
 
 _PUT = (
     update(projection)
-    .where(projection.c.name == bindparam("name_"), projection.c.shard == bindparam("shard_"))
+    .where(projection.c.name.in_(bindparam("names")), projection.c.shard == bindparam("shard_"))
     .values(
         position=bindparam("position_"),
         next_position=bindparam("next_position_"),
@@ -71,9 +73,12 @@ def of(connection: Connection, name: str | None = None, *, lock: bool = False) -
 
 
 def put(connection: Connection, moved: Sequence[Checkpoint]) -> None:
-    """Write down how far these are now."""
-    if moved:
-        connection.execute(_PUT, [{f"{name}_": value for name, value in asdict(one).items()} for one in moved])
+    """Write down how far these are now: with one statement for all that have come to the same place."""
+    names: dict[tuple[int, int, int | None, int, str | None], list[str]] = defaultdict(list)
+    for one in moved:
+        names[one.shard, one.position, one.next_position, one.updated_at, one.error].append(one.name)
+    for place, alike in names.items():
+        connection.execute(_PUT, {"names": alike, **dict(zip(_PLACE, place, strict=True))})
 
 
 def next_tables(one: Projection, generation: int) -> Mapping[str, Table]:

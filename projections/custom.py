@@ -21,10 +21,10 @@ from projections.listing import (
     tagged_with,
     unpacked,
 )
-from projections.sheet import MOST_AT_ONCE
 from projections.tables import made_row, origin_row, run_row, task_row, task_tag
 
 KIND = "custom"
+MOST_AT_ONCE = 500  # ids in a statement
 # Of a task, as a run's, and of what was made, as a step's. What is not named is called the same.
 AS_RUN: Mapping[str, str] = {"in_progress": "running", "published": "completed"}
 AS_STEP: Mapping[str, str] = {**AS_RUN, "created": "pending", "paused": "waiting"}

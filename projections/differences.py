@@ -10,8 +10,8 @@ from domain.task import TaskAdopted
 from eventstore.sql import SqlStore
 from eventstore.store import Recorded, StoreBroken
 from projections import checkpoints
-from projections.pages import contents_on, decoded
-from projections.projection import Page, Projection
+from projections.pages import as_logged, contents_on, decoded
+from projections.projection import Projection
 from projections.runs import Runs
 from projections.sheet import Desk, Key, Row, Sheet
 from projections.tables import run_row, run_tag, step_row, task_row, task_tag, timeline
@@ -53,13 +53,12 @@ def _folded(store: SqlStore, run_id: str, upto: Mapping[tuple[str, int], int], c
     desk = Desk(contents_on(connection))
     reads = frozenset[type]().union(*(one.reads for one in OF_RUNS))
     for page in _pages(store.run(run_id)):
-        entries, unreadable = decoded([*_before_adoption(store, page), *page], reads)
+        events, unreadable = decoded(list(map(as_logged, [*_before_adoption(store, page), *page])), reads)
         for position, kind, why in unreadable:
             raise StoreBroken(f"event {position} ({kind}): {why}")
         for one in OF_RUNS:
             last = upto.get((one.name, page[0].shard), 0)
-            mine = [entry for entry in entries if type(entry.event) in one.reads and entry.position <= last]
-            one.fold(Page(mine), desk)
+            one.fold(events.read_by(one.reads, before=last + 1), desk)
     return desk
 
 

@@ -1,12 +1,13 @@
 """The work of following the log, one step at a time: pages are read, folded, and written with their checkpoints.
 
-A page is folded on a reading connection, and only then are the rows and checkpoints of all projections written, in one
-short transaction: on SQLite the commands wait for it.
+A page is read and decoded once for all projections at the same place. It is folded on a reading connection, and only
+then are the rows and checkpoints of all projections written, in one short transaction: on SQLite the commands wait for
+it. It does not wait for the disk, in either database. A power cut may take it back, but rows and checkpoint together,
+and never what was committed before it, the events among that: what is gone is then folded again.
 """
 
 import logging
 from collections.abc import Mapping, Sequence
-from contextlib import nullcontext
 from dataclasses import replace
 
 from sqlalchemy import Connection, Table
@@ -14,15 +15,15 @@ from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError, Program
 
 from eventstore import points
 from eventstore.sql import SqlStore
-from eventstore.store import Recorded, StoreUnavailable
+from eventstore.store import StoreUnavailable
 from projections import checkpoints
 from projections.checkpoints import Checkpoint
-from projections.pages import Folded, decoded, fold
+from projections.pages import Folded, Logged, decoded, fold, read
 from projections.projection import Projection
 
 log = logging.getLogger(__name__)
 
-PAGE = 1_000
+PAGE = 2_500
 REBUILD_PAGE = 5_000
 
 
@@ -95,7 +96,7 @@ class Following:
     def _follow(self, shard: int) -> bool:
         more = False
         for position, group in self._at_work(shard).items():
-            page = self._store.read(after=position, limit=PAGE, shard=shard)
+            page = read(self._store.database, shard, position, PAGE)
             if page:
                 self._take(group, shard, page)
             more = more or len(page) == PAGE
@@ -111,14 +112,14 @@ class Following:
                 groups.setdefault(seen.position, []).append(one)
         return groups
 
-    def _take(self, group: Sequence[Projection], shard: int, page: Sequence[Recorded]) -> None:
+    def _take(self, group: Sequence[Projection], shard: int, page: Sequence[Logged]) -> None:
         events = decoded(page, frozenset[type]().union(*(one.reads for one in group)))
         with self._store.database.reading() as connection:
             folded = [(self._seen[one.name, shard], fold(one, page, events, connection)) for one in group]
         points.reach("page.folded")
         with self._store.database.writing(durable=False) as connection:
             known = checkpoints.of(connection, lock=True)
-            moved = [_written(connection, seen, result) for seen, result in folded if seen in known]
+            moved = _written(connection, [(seen, result) for seen, result in folded if seen in known])
             points.reach("page.written")
             checkpoints.put(connection, moved)
         points.reach("page.kept")
@@ -129,7 +130,7 @@ class Following:
     def _go_on_rebuilding(self, one: Projection) -> bool:
         reached = True
         for seen in self._of(one.name):
-            page = self._store.read(after=seen.next_position or 0, limit=REBUILD_PAGE, shard=seen.shard)
+            page = read(self._store.database, seen.shard, seen.next_position or 0, REBUILD_PAGE)
             if page and not self._take_anew(one, seen, page):
                 return False
             reached = reached and len(page) < REBUILD_PAGE
@@ -141,7 +142,7 @@ class Following:
             return not changed
         return True
 
-    def _take_anew(self, one: Projection, seen: Checkpoint, page: Sequence[Recorded]) -> bool:
+    def _take_anew(self, one: Projection, seen: Checkpoint, page: Sequence[Logged]) -> bool:
         """False when the rebuild has come to its end here."""
         with self._store.database.reading() as connection:
             result = fold(one, page, decoded(page, one.reads), connection, self._next_tables(one, seen.generation))
@@ -192,10 +193,24 @@ class Following:
         self._seen = learnt if wanted <= learnt.keys() else {}
 
 
-def _written(connection: Connection, seen: Checkpoint, result: Folded) -> Checkpoint:
+def _written(connection: Connection, folded: Sequence[tuple[Checkpoint, Folded]]) -> list[Checkpoint]:
+    """The checkpoints after the rows are written: all together, or one by one when the database refuses some."""
+    if any(result.desk.changed for _, result in folded):
+        try:
+            with connection.begin_nested():
+                for _, result in folded:
+                    result.desk.write(connection)
+        except Exception as error:
+            if _passes(error):
+                raise
+            return [_written_alone(connection, seen, result) for seen, result in folded]
+    return [_moved(seen, result) for seen, result in folded]
+
+
+def _written_alone(connection: Connection, seen: Checkpoint, result: Folded) -> Checkpoint:
     """The checkpoint after the rows are written; where it was, with the reason, when the database refuses them."""
     try:
-        with connection.begin_nested() if result.desk.changed else nullcontext():
+        with connection.begin_nested():
             result.desk.write(connection)
     except Exception as error:
         if _passes(error):
@@ -203,6 +218,10 @@ def _written(connection: Connection, seen: Checkpoint, result: Folded) -> Checkp
         log.exception("projection %s cannot write events %d to %d", seen.name, seen.position + 1, result.upto)
         why = f"stopped before event {seen.position + 1}: the rows up to {result.upto} were refused: {_line(error)}"
         return replace(seen, error=why)
+    return _moved(seen, result)
+
+
+def _moved(seen: Checkpoint, result: Folded) -> Checkpoint:
     at = seen.updated_at if result.at is None else result.at
     return replace(seen, position=result.upto, updated_at=at, error=result.error)
 

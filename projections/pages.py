@@ -1,20 +1,34 @@
 """From rows of the log to folded rows: one page for one projection, or as much of it as can be read."""
 
 import logging
+import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, Table, select
+from sqlalchemy import Connection, Table
 from sqlalchemy.exc import SQLAlchemyError
 
-from domain.events import TYPES
+from domain.events import TYPES, UPCASTS
+from eventstore.codec import Codec
+from eventstore.dialects import Dialect
 from eventstore.schema import content
 from eventstore.store import Recorded, StoreBroken, StoreUnavailable
-from projections.projection import Entry, Page, Projection, entry_of, without_nul
-from projections.sheet import MOST_AT_ONCE, Contents, Desk
+from projections import bulk
+from projections.projection import Entry, Page, Projection, page_of
+from projections.sheet import Contents, Desk
 
 log = logging.getLogger(__name__)
+
+CODEC = Codec(TYPES, UPCASTS)
+_ESCAPED_NUL = re.compile(r"(\\\\)|\\u0000")
+
+# What rows are made from, of the log's columns, in the order of `Logged`. The rest is neither read nor kept.
+_READ = (
+    "SELECT position, recorded_at, stream, version, run_id, run_version, subject, from_state, to_state, type, schema,"
+    " data FROM event WHERE shard = ? AND position > ? ORDER BY position LIMIT ?"
+)
+Logged = tuple[int, int, str, int, str | None, int | None, str | None, str | None, str | None, str, int, str]
 
 
 class Unreadable(NamedTuple):
@@ -26,9 +40,9 @@ class Unreadable(NamedTuple):
 
 
 class Decoded(NamedTuple):
-    """A page of the log, in order."""
+    """What could be read of a page of the log, once for all who fold it."""
 
-    entries: Sequence[Entry]
+    page: Page
     unreadable: Sequence[Unreadable]
 
 
@@ -42,55 +56,84 @@ class Folded:
     error: str | None = None
 
 
-def decoded(page: Sequence[Recorded], reads: Collection[type]) -> Decoded:
+def read(database: Dialect, shard: int, after: int, limit: int) -> Sequence[Logged]:
+    """At most `limit` events from position `after` + 1 on. Raises StoreUnavailable."""
+    rows: Sequence[Any] = database.fetch(database.sql(_READ), (shard, after, limit))
+    return rows
+
+
+def as_logged(row: Recorded) -> Logged:
+    return (
+        row.position,
+        row.recorded_at,
+        row.stream,
+        row.version,
+        row.run_id,
+        row.run_version,
+        row.subject,
+        row.from_state,
+        row.to_state,
+        row.type,
+        row.schema,
+        row.data,
+    )
+
+
+def decoded(rows: Sequence[Logged], reads: Collection[type]) -> Decoded:
     """The events of these kinds, and those of no known kind."""
     entries: list[Entry] = []
     unreadable: list[Unreadable] = []
-    for recorded in page:
-        kind = TYPES.get(recorded.type)
-        if kind is None or kind in reads:
-            try:
-                entries.append(entry_of(recorded))
-            except StoreBroken as broken:
-                unreadable.append(Unreadable(recorded.position, recorded.type, str(broken)))
-    return Decoded(entries, unreadable)
+    for position, at, stream, version, run_id, run_version, step, before, after, name, schema, data in rows:
+        kind = TYPES.get(name)
+        if kind is not None and kind not in reads:
+            continue
+        try:
+            event = CODEC.decode(name, schema, without_nul(data))
+        except StoreBroken as broken:
+            unreadable.append(Unreadable(position, name, str(broken)))
+            continue
+        if step is not None and "\x00" in step:
+            step = step.replace("\x00", "\ufffd")
+        identifier = stream.partition("-")[2]
+        entries.append(
+            Entry(identifier, event, at, position, version, run_id, run_version, step or None, before, after)
+        )
+    return Decoded(page_of(entries), unreadable)
 
 
 def fold(
     one: Projection,
-    page: Sequence[Recorded],
+    rows: Sequence[Logged],
     events: Decoded,
     connection: Connection,
     tables: Mapping[str, Table] | None = None,
 ) -> Folded:
-    """`page` folded for `one`, as far as it gets with it. `events` is what `decoded` made of the page."""
-    mine, broken = _readable(one, events)
+    """The page folded for `one`, as far as it gets with it. `events` is what `decoded` made of its rows."""
+    page, broken = _readable(one, events)
     while True:
         desk = Desk(contents_on(connection), connection, tables)
-        looked_at = Page(mine)
         try:
-            one.fold(looked_at, desk)
+            if page.entries:
+                one.fold(page, desk)
         except (SQLAlchemyError, StoreUnavailable):
             raise  # no event is to blame
         except Exception as error:
-            at = looked_at.current or mine[0]
+            at = page.current or page.entries[0]
             log.exception("projection %s cannot take event %d", one.name, at.position)
             broken = Unreadable(at.position, type(at.event).__name__, str(error) or type(error).__name__)
-            mine = [entry for entry in mine if entry.position < at.position]
+            page = page.read_by(one.reads, before=at.position)
         else:
-            return _folded(desk, page, broken)
+            return _folded(desk, rows, broken)
 
 
 def contents_on(connection: Connection) -> Contents:
     """The content table as `connection` sees it."""
 
     def contents(digests: Collection[str]) -> Mapping[str, str]:
-        wanted = sorted(digests)
         found = Found()
-        for start in range(0, len(wanted), MOST_AT_ONCE):
-            some = wanted[start : start + MOST_AT_ONCE]
-            rows = connection.execute(select(content.c.digest, content.c.data).where(content.c.digest.in_(some)))
-            found.update({row.digest: without_nul(row.data) for row in rows})
+        if digests:
+            rows = bulk.select(connection, content, "digest", digests)
+            found.update({row["digest"]: without_nul(row["data"]) for row in rows})
         return found
 
     return contents
@@ -103,19 +146,25 @@ class Found(dict[str, str]):
         raise StoreBroken(f"content {digest} is missing")
 
 
-def _readable(one: Projection, events: Decoded) -> tuple[list[Entry], Unreadable | None]:
+def without_nul(json: str) -> str:
+    """JSON text whose strings have U+FFFD for NUL, which a text of PostgreSQL cannot hold."""
+    if "\\u0000" not in json:
+        return json
+    return _ESCAPED_NUL.sub(lambda found: found[0] if found[1] else "\ufffd", json)
+
+
+def _readable(one: Projection, events: Decoded) -> tuple[Page, Unreadable | None]:
     """The entries that `one` reads, up to the first that it would have to read and cannot."""
-    reads = one.reads
-    mine = [entry for entry in events.entries if type(entry.event) in reads]
     for broken in events.unreadable:
-        if broken.type not in TYPES or TYPES[broken.type] in reads:
-            return [entry for entry in mine if entry.position < broken.position], broken
-    return mine, None
+        if broken.type not in TYPES or TYPES[broken.type] in one.reads:
+            return events.page.read_by(one.reads, before=broken.position), broken
+    return events.page.read_by(one.reads), None
 
 
-def _folded(desk: Desk, page: Sequence[Recorded], broken: Unreadable | None) -> Folded:
+def _folded(desk: Desk, rows: Sequence[Logged], broken: Unreadable | None) -> Folded:
     if broken is None:
-        return Folded(desk, page[-1].position, page[-1].recorded_at)
-    before = [recorded for recorded in page if recorded.position < broken.position]
-    upto, at = (before[-1].position, before[-1].recorded_at) if before else (page[0].position - 1, None)
+        upto, at, *_ = rows[-1]
+        return Folded(desk, upto, at)
+    before = [row[:2] for row in rows if row[0] < broken.position]
+    upto, at = before[-1] if before else (rows[0][0] - 1, None)
     return Folded(desk, upto, at, f"stopped before event {broken.position} ({broken.type}): {broken.why}")

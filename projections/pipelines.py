@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from sqlalchemy import Table
 
 from domain.pipeline import PipelineRegistered, PipelineSubmitted
-from projections.projection import Page, begun_before, never_created
+from projections.projection import Page, never_created
 from projections.sheet import Desk
 from projections.tables import pipeline_row
 
@@ -19,7 +19,7 @@ class Pipelines:
     reads = frozenset[type](KINDS)
 
     def fold(self, page: Page, desk: Desk) -> None:
-        rows = desk.load(pipeline_row.c.id, begun_before(page.entries, KINDS))
+        rows = desk.load(pipeline_row.c.id, page.begun_before())
         for entry in page:
             row = rows.change(entry.id)
             if isinstance(entry.event, PipelineRegistered):

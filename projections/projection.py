@@ -1,22 +1,21 @@
 """What a projection is: a fold of pages of the log into the rows of its own tables."""
 
-import re
-from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple, Protocol
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Protocol, TypeVar
 
+from msgspec import Struct
 from sqlalchemy import Table
 
-from domain.events import TYPES, UPCASTS, Event
-from eventstore.codec import Codec
-from eventstore.store import Recorded, StoreBroken
+from domain.events import Event
+from eventstore.store import StoreBroken
 from projections.sheet import Desk
 
-CODEC = Codec(TYPES, UPCASTS)
-_ESCAPED_NUL = re.compile(r"(\\\\)|\\u0000")
+T = TypeVar("T", bound=Event)
 
 
-class Entry(NamedTuple):
-    """An event with what its row in the log says beside it."""
+class Entry(Struct, gc=False):
+    """An event with what its row in the log says beside it. Of thousands on a page none burdens the collector."""
 
     id: str  # the stream's name without its kind
     event: Event
@@ -33,14 +32,43 @@ class Entry(NamedTuple):
 class Page:
     """Entries in the order of the log; it knows which of them is being looked at."""
 
-    def __init__(self, entries: Sequence[Entry]) -> None:
+    def __init__(self, entries: Sequence[Entry], by_kind: Mapping[type, Sequence[Entry]]) -> None:
         self.entries = entries
         self.current: Entry | None = None
+        self._by_kind = by_kind
 
     def __iter__(self) -> Iterator[Entry]:
         for entry in self.entries:
             self.current = entry
             yield entry
+
+    def of(self, *kinds: type) -> Sequence[Entry]:
+        """Those of these kinds, kind by kind."""
+        return [entry for kind in kinds for entry in self._by_kind.get(kind, ())]
+
+    def events(self, *kinds: type[T]) -> Sequence[T]:
+        found: Sequence[Any] = [entry.event for entry in self.of(*kinds)]
+        return found
+
+    def begun_before(self) -> set[str]:
+        """The ids of those streams whose first event is not on the page: only they can have rows already."""
+        return {entry.id for entry in self.entries} - {entry.id for entry in self.entries if entry.version == 1}
+
+    def read_by(self, kinds: frozenset[type], before: int | None = None) -> "Page":
+        """The page without what is of other kinds, and without what is not before that position."""
+        if before is not None:
+            return page_of([entry for entry in self.entries if entry.position < before]).read_by(kinds)
+        by_kind = {kind: entries for kind, entries in self._by_kind.items() if kind in kinds}
+        if len(by_kind) == len(self._by_kind):
+            return Page(self.entries, by_kind)
+        return Page([entry for entry in self.entries if type(entry.event) in kinds] if by_kind else (), by_kind)
+
+
+def page_of(entries: Sequence[Entry]) -> Page:
+    by_kind: dict[type, list[Entry]] = defaultdict(list)
+    for entry in entries:
+        by_kind[type(entry.event)].append(entry)
+    return Page(entries, by_kind)
 
 
 class Projection(Protocol):
@@ -65,44 +93,6 @@ class Projection(Protocol):
     def fold(self, page: Page, desk: Desk) -> None:
         """Take the page into the rows on the desk. May be called again with the same page on a fresh desk."""
         ...
-
-
-def entry_of(recorded: Recorded) -> Entry:
-    """Raises StoreBroken for what this program does not know or cannot read."""
-    step = recorded.subject
-    event: Any = CODEC.decode(recorded.type, recorded.schema, without_nul(recorded.data))
-    return Entry(
-        recorded.stream.partition("-")[2],
-        event,
-        recorded.recorded_at,
-        recorded.position,
-        recorded.version,
-        recorded.run_id,
-        recorded.run_version,
-        step.replace("\x00", "\ufffd") if step else None,
-        recorded.from_state,
-        recorded.to_state,
-    )
-
-
-def without_nul(json: str) -> str:
-    """JSON text whose strings have U+FFFD for NUL, which a text of PostgreSQL cannot hold."""
-    if "\\u0000" not in json:
-        return json
-    return _ESCAPED_NUL.sub(lambda found: found[0] if found[1] else "\ufffd", json)
-
-
-def begun_before(entries: Sequence[Entry], kinds: tuple[type, ...]) -> set[str]:
-    """The ids of those streams whose first event is not among `entries`: only they can have rows already."""
-    new: set[str] = set()
-    old: set[str] = set()
-    for entry in entries:
-        if isinstance(entry.event, kinds):
-            if entry.version == 1:
-                new.add(entry.id)
-            elif entry.id not in new:
-                old.add(entry.id)
-    return old
 
 
 def never_created(entry: Entry, what: str) -> StoreBroken:

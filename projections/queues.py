@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from sqlalchemy import Table
 
 from domain.queue import QueueCreated, QueuePaused, QueueResumed
-from projections.projection import Page, begun_before, never_created
+from projections.projection import Page, never_created
 from projections.sheet import Desk
 from projections.tables import queue_row
 
@@ -19,7 +19,7 @@ class Queues:
     reads = frozenset[type](KINDS)
 
     def fold(self, page: Page, desk: Desk) -> None:
-        rows = desk.load(queue_row.c.name, begun_before(page.entries, KINDS))
+        rows = desk.load(queue_row.c.name, page.begun_before())
         for entry in page:
             if isinstance(entry.event, QueueCreated):
                 made = {"name": entry.event.name, "position": entry.position, "created_at": entry.at}

@@ -15,10 +15,18 @@ from projections.projection import Projection
 
 log = logging.getLogger(__name__)
 
-# All in seconds. What is committed while it lingers shares a commit of ours, unless somebody waits for it.
+# All in seconds. What is committed while it lingers shares a commit of ours, unless somebody waits for it. It lingers
+# the longer, the longer a round takes: the commands share an interpreter, and on SQLite a lock, with us.
 LINGER = 0.05
+LONGEST_LINGER = 0.3
+SHARE = 0.1  # of the time, for us, as far as the longest allows
 FALLBACK = 10.0  # it looks this often although nobody called: a rebuild that another process has begun
 TROUBLE = 1.0  # to the next attempt when something is wrong
+
+
+def linger(took: float) -> float:
+    """How long to wait after a round that took so long. At least half of the time is the commands'."""
+    return max(LINGER, min(took / SHARE, LONGEST_LINGER), took)
 
 
 class RebuildFailed(Exception):
@@ -182,8 +190,7 @@ class Runner:
         while not self._stopping.is_set():
             if not more:
                 self._news.wait(FALLBACK)
-                # At least half of the time is the commands': they share an interpreter, and on SQLite a lock, with us.
-                self._urgent.wait(max(LINGER, took))
+                self._urgent.wait(linger(took))
                 self._news.clear()
             began = time.monotonic()
             more = self._round()

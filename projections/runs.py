@@ -1,7 +1,6 @@
 """The list of runs, and their steps: one row each, as domain.run_state folds them."""
 
-from collections.abc import Callable, Sequence
-from functools import partial
+from collections.abc import Mapping, Sequence
 from typing import Any, get_args
 
 import msgspec
@@ -23,6 +22,7 @@ from projections.step_rows import evolve_step, reopen
 from projections.tables import key_of, run_row, run_tag, step_row
 
 RUN_KINDS: tuple[type, ...] = get_args(RunEvent)
+OF_TASKS = frozenset[type](tasks.KINDS)
 
 _definition = msgspec.json.Decoder(Definition)
 
@@ -47,19 +47,14 @@ class _Folding:
     def __init__(self, page: Page, desk: Desk) -> None:
         self._keys: dict[tuple[str, str], str] = {}
         self._counts: dict[str, dict[str, int]] = {}
+        self._noted: set[tuple[str, str]] = set()  # queues that their runs' rows have
         self._desk = desk
-        created = {entry.run_id: entry.event for entry in page.entries if isinstance(entry.event, RunCreated)}
-        runs: set[str] = set()
-        retagged: set[str] = set()
-        steps: set[str] = set()
-        for entry in page.entries:
-            if entry.run_id is not None and entry.run_id not in created:
-                runs.add(entry.run_id)
-                steps.update(self._key(entry.run_id, step) for step in _steps_of(entry))
-                if isinstance(entry.event, RunEdited):
-                    retagged.add(entry.run_id)
-        self._definitions = desk.contents({event.definition for event in created.values()})
-        self._runs = desk.load(run_row.c.id, runs)
+        new = {entry.run_id for entry in page.of(RunCreated)}
+        old = [entry for entry in page.entries if entry.run_id is not None and entry.run_id not in new]
+        steps = {self._key(entry.run_id or "", step) for entry in old for step in _steps_of(entry)}
+        retagged = {entry.run_id for entry in page.of(RunEdited) if entry.run_id} - new
+        self._definitions = _Definitions(desk.contents({event.definition for event in page.events(RunCreated)}))
+        self._runs = desk.load(run_row.c.id, {entry.run_id for entry in old if entry.run_id})
         self._steps = desk.load(step_row.c.id, steps)
         self._tags = desk.load(run_tag.c.run_id, retagged)
 
@@ -72,22 +67,18 @@ class _Folding:
         if run is None:
             raise never_created(entry, "run")
         run["version"] = entry.run_version
-        match event:
-            case StepAdded():
-                self._add_step(run, event)
-            case StepsReopened():
-                for number, name in enumerate(event.steps):
-                    to_be_completed = not number and not event.launch
-                    self._change(run, name, partial(reopen, to_be_completed=to_be_completed))
-            case _ if entry.step is not None:
-                self._change(run, entry.step, partial(evolve_step, entry=entry))
-            case RunEdited():
-                self._edit(run, event)
-            case _:
-                pass
-        evolve_run(run, entry)
+        if isinstance(event, StepAdded):
+            self._add_step(run, event)
+        elif isinstance(event, StepsReopened):
+            self._reopen(run, event)
+        elif entry.step is not None:
+            self._evolve_step(run, entry.step, entry)
+        elif isinstance(event, RunEdited):
+            self._edit(run, event)
+        if entry.step is None or type(event) not in OF_TASKS:  # what a step's task does is not in the run's row
+            evolve_run(run, entry)
         if isinstance(event, TaskEnqueued):
-            _note_queue(run, event.queue)
+            self._note_queue(run, event.queue)
             note_hooks(run, ended=entry.step or "")  # who enqueues a draft does not wait for the answer about it
 
     def finish(self) -> None:
@@ -95,42 +86,66 @@ class _Folding:
             self._runs.rows[run_id]["step_counts"] = encode(counts)
 
     def _create(self, run_id: str, entry: Entry, event: RunCreated) -> None:
-        definition = _definition.decode(self._definitions[event.definition])
-        parents = Plan(definition, {}).parents
+        definition, parents = self._definitions[event.definition]
         for number, step in enumerate(definition.steps):
             queue = event.queue or step.queue or definition.default_queue
-            row = _pending(run_id, number, step, parents[step.name], queue, _asks_created(definition.hooks, step))
-            self._steps.put(row)
+            key = self._key(run_id, step.name)
+            asks = _asks_created(definition.hooks, step)
+            self._steps.put(_pending(key, run_id, number, step, parents[step.name], queue, asks))
         _index_tags(self._tags, run_id, (), event.tags)
         self._runs.put(_created(run_id, entry, event, definition))
 
     def _add_step(self, run: Row, event: StepAdded) -> None:
         counts = self._counts_of(run)
-        parents = effective_parents(event.step, _Names(self._desk, self._steps, run["id"]))
+        parents = encode(effective_parents(event.step, _Names(self._desk, self._steps, run["id"])))
         queue = event.step.queue or run["default_queue"]
+        key = self._key(run["id"], event.step.name)
         asks = run["asks_created"] or _asks_created((), event.step)
-        self._steps.put(_pending(run["id"], sum(counts.values()), event.step, parents, queue, asks))
+        self._steps.put(_pending(key, run["id"], sum(counts.values()), event.step, parents, queue, asks))
         counts["pending"] += 1
 
-    def _change(self, run: Row, name: str, change: Callable[[Row], None]) -> None:
-        """Let `change` make what it will of the step's row, and keep the run's counts true to it."""
+    def _evolve_step(self, run: Row, name: str, entry: Entry) -> None:
+        step = self._step(run, name)
+        before = step["status"]
+        evolve_step(step, entry)
+        if step["status"] != before:
+            self._count(run, step, before)
+
+    def _reopen(self, run: Row, event: StepsReopened) -> None:
+        for number, name in enumerate(event.steps):
+            step = self._step(run, name)
+            before = step["status"]
+            reopen(step, to_be_completed=not number and not event.launch)
+            if step["status"] != before:
+                self._count(run, step, before)
+
+    def _step(self, run: Row, name: str) -> Row:
         step = self._steps.change(self._key(run["id"], name))
         if step is None:
             raise StoreBroken(f"run {run['id']} has no step {name!r}")
-        before = step["status"]
-        change(step)
-        after = step["status"]
-        if after != before:
-            counts = self._counts_of(run)
-            counts[before] -= 1
-            counts[after] += 1
-            if after in STEP_ENDED:
-                note_hooks(run, ended=name)
+        return step
+
+    def _count(self, run: Row, step: Row, before: str) -> None:
+        """Keep the run's counts true to a step whose status was another one before."""
+        counts = self._counts_of(run)
+        counts[before] -= 1
+        counts[step["status"]] += 1
+        if step["status"] in STEP_ENDED:
+            note_hooks(run, ended=step["name"])
 
     def _edit(self, run: Row, event: RunEdited) -> None:
         if event.edit is not None and event.edit.tags is not None:
             _index_tags(self._tags, run["id"], msgspec.json.decode(run["tags"]), event.edit.tags)
             run["tags"] = encode(event.edit.tags)
+
+    def _note_queue(self, run: Row, queue: str) -> None:
+        """A step's queue may be a reference: then it is only known when the step is enqueued."""
+        if (run["id"], queue) in self._noted:
+            return
+        self._noted.add((run["id"], queue))
+        known: list[str] = msgspec.json.decode(run["queues"])
+        if queue not in known:
+            run["queues"] = encode([*known, queue])
 
     def _key(self, run_id: str, step: str) -> str:
         """That of the step's row."""
@@ -144,6 +159,20 @@ class _Folding:
         if counts is None:
             counts = self._counts[run["id"]] = msgspec.json.decode(run["step_counts"])
         return counts
+
+
+class _Definitions(dict[str, tuple[Definition, Mapping[str, str]]]):
+    """By digest, what is defined and the parents of each step as its row has them: many runs have one definition."""
+
+    def __init__(self, contents: Mapping[str, str]) -> None:
+        super().__init__()
+        self._contents = contents
+
+    def __missing__(self, digest: str) -> tuple[Definition, Mapping[str, str]]:
+        definition = _definition.decode(self._contents[digest])
+        parents = {name: encode(names) for name, names in Plan(definition, {}).parents.items()}
+        self[digest] = definition, parents
+        return self[digest]
 
 
 class _Names(dict[str, Any]):
@@ -211,10 +240,10 @@ def _asks_created(of_all: Sequence[str], step: StepDefinition) -> bool:
 
 
 def _pending(
-    run_id: str, number: int, step: StepDefinition, parents: Sequence[str], queue: str | None, asks_created: bool
+    key: str, run_id: str, number: int, step: StepDefinition, parents: str, queue: str | None, asks_created: bool
 ) -> Row:
     return {
-        "id": step_task_id(run_id, step.name),
+        "id": key,
         "run_id": run_id,
         "number": number,
         "name": step.name,
@@ -222,7 +251,7 @@ def _pending(
         "reason": "",
         "task_id": None,
         "attempts": 0,
-        "parents": encode(parents),
+        "parents": parents,
         "queue": queue,
         "stage": step.stage,
         "artifacts": "[]",
@@ -245,10 +274,3 @@ def _index_tags(tags: Sheet, run_id: str, old: Sequence[str], new: Sequence[str]
         tags.remove((key_of(tag), run_id))
     for tag in new:
         tags.put({"tag": key_of(tag), "run_id": run_id})
-
-
-def _note_queue(run: Row, queue: str) -> None:
-    """A step's queue may be a reference: then it is only known when the step is enqueued."""
-    known: list[str] = msgspec.json.decode(run["queues"])
-    if queue not in known:
-        run["queues"] = encode([*known, queue])

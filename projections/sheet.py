@@ -1,26 +1,26 @@
 """Where a page of events is folded: working copies of the rows it touches, written afterwards with few statements."""
 
 from collections.abc import Callable, Collection, Mapping
-from functools import lru_cache
 from operator import itemgetter
 from typing import Any
 
-from sqlalchemy import Column, Connection, Table, select
+from sqlalchemy import Column, Connection, Table
+
+from projections import bulk
+from projections.bulk import Key
 
 Row = dict[str, Any]
-Key = str | tuple[str | int, ...]  # of several columns: a tuple, in the table's order
 Contents = Callable[[Collection[str]], Mapping[str, str]]  # digests -> what the content table keeps under them
-
-MOST_AT_ONCE = 500
 
 
 class Sheet:
-    """Some rows of one table, by key."""
+    """Some rows of one table, by key. Whatever may be in the table already is loaded before it is put or removed."""
 
     def __init__(self, table: Table) -> None:
         self.rows: dict[Key, Row] = {}
         self._table = table
         self._key: Callable[[Row], Key] = itemgetter(*(column.name for column in table.primary_key))
+        self._loaded: set[Key] = set()
         self._changed: dict[Key, Row] = {}
         self._removed: set[Key] = set()
 
@@ -43,26 +43,23 @@ class Sheet:
             self._removed.add(key)
 
     def load(self, connection: Connection, column: str, values: Collection[str]) -> None:
-        wanted = list(values)
-        for start in range(0, len(wanted), MOST_AT_ONCE):
-            some = wanted[start : start + MOST_AT_ONCE]
-            found = connection.execute(select(self._table).where(self._table.c[column].in_(some)))
-            names = list(found.keys())
-            for values in found:
-                row = dict(zip(names, values, strict=True))
-                self.rows.setdefault(self._key(row), row)
+        for row in bulk.select(connection, self._table, column, values):
+            key = self._key(row)
+            self._loaded.add(key)
+            self.rows.setdefault(key, row)
 
     @property
     def changed(self) -> bool:
         return bool(self._changed or self._removed)
 
     def write(self, connection: Connection) -> None:
-        removal, upsert = _statements(self._table, connection.dialect.name)
         if self._removed:
-            connection.exec_driver_sql(removal, [(key,) if isinstance(key, str) else key for key in self._removed])
-        if self._changed:
-            in_order = itemgetter(*(column.name for column in self._table.columns))
-            connection.exec_driver_sql(upsert, [in_order(row) for row in self._changed.values()])
+            bulk.delete(connection, self._table, self._removed)
+        new = [row for key, row in self._changed.items() if key not in self._loaded]
+        if new:
+            bulk.insert(connection, self._table, new)
+        if len(new) < len(self._changed):
+            bulk.replace(connection, self._table, [self._changed[key] for key in self._changed if key in self._loaded])
 
 
 class Desk:
@@ -96,17 +93,3 @@ class Desk:
     def write(self, connection: Connection) -> None:
         for sheet in self._sheets.values():
             sheet.write(connection)
-
-
-@lru_cache(maxsize=64)
-def _statements(table: Table, dialect: str) -> tuple[str, str]:
-    """How a row is removed, and how it is put in: as the driver takes it, since most of the time goes there."""
-    mark = "%s" if dialect == "postgresql" else "?"
-    columns = [column.name for column in table.columns]
-    key = [column.name for column in table.primary_key]
-    new = ", ".join(f"{name} = excluded.{name}" for name in columns if name not in key)
-    return (
-        f"DELETE FROM {table.name} WHERE {' AND '.join(f'{name} = {mark}' for name in key)}",
-        f"INSERT INTO {table.name} ({', '.join(columns)}) VALUES ({', '.join([mark] * len(columns))})"
-        f" ON CONFLICT ({', '.join(key)}) DO {f'UPDATE SET {new}' if new else 'NOTHING'}",
-    )

@@ -42,30 +42,30 @@ FOLLOW_UPS = (HookRequested, StepRetryScheduled, StepSettled)
 
 def evolve_step(row: Row, entry: Entry) -> None:
     event, at = entry.event, entry.at
-    if isinstance(event, FOLLOW_UPS) and entry.before == "waiting" and row["status"] in STEP_ENDED:
+    if entry.before == "waiting" and isinstance(event, FOLLOW_UPS) and row["status"] in STEP_ENDED:
         # That it is not the step's end yet is said by what follows in the same append.
         row.update(status="waiting", ended_at=None)
-    match event:
+    match event:  # the commonest first: they are most of a log
         case TaskCreated():
             row["task_id"] = row["id"]
             _hold_draft(row, event.draft)
+        case TaskEnqueued():
+            row.update(status="queued", reason="", queue=event.queue, queued_at=at)
+        case TaskStarted():
+            row.update(status="running", reason="", attempts=event.attempt, started_at=at)
+        case TaskCompleted():
+            row["done"] = True
+            _end(row, "completed", event.reason, at)
         case TaskAdopted():
             row["task_id"] = entry.id
             _hold_draft(row, event.draft)
-        case TaskEnqueued():
-            row.update(status="queued", reason="", queue=event.queue, queued_at=at)
         case TaskDequeued():
             if row["status"] == "queued":
                 row.update(status="waiting", queued_at=None)
-        case TaskStarted():
-            row.update(status="running", reason="", attempts=event.attempt, started_at=at)
         case TaskRequeued():
             row.update(status="queued", reason=event.reason, queued_at=at)
         case TaskReset():
             row["done"] = False
-        case TaskCompleted():
-            row["done"] = True
-            _end(row, "completed", event.reason, at)
         case TaskFailed():
             row["done"] = False
             _end(row, "failed", event.reason, at)

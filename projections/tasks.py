@@ -26,7 +26,7 @@ from domain.task import (
     TaskStopRequested,
 )
 from eventstore.codec import encode
-from projections.projection import Entry, Page, begun_before, never_created
+from projections.projection import Entry, Page, never_created
 from projections.sheet import Desk, Row, Sheet
 from projections.tables import key_of, task_row, task_tag
 
@@ -66,20 +66,18 @@ class Tasks:
     reads = frozenset[type](KINDS)
 
     def fold(self, page: Page, desk: Desk) -> None:
-        known = begun_before(page.entries, KINDS)
+        known = page.begun_before()
         rows = desk.load(task_row.c.id, known)
-        retagged = {entry.id for entry in page.entries if _retags(entry.event)}
+        retagged = {entry.id for entry in page.of(TaskEdited, TaskAdopted) if _retags(entry.event)}
         tags = desk.load(task_tag.c.task_id, known & retagged)
-        contents = desk.contents(
-            {entry.event.content for entry in page.entries if isinstance(entry.event, TaskCreated | TaskAdopted)}
-        )
+        contents = desk.contents({event.content for event in page.events(TaskCreated, TaskAdopted)})
         for entry in page:
             if entry.id == entry.run_id:
                 continue  # what the run itself puts out
             if isinstance(entry.event, TaskCreated):
-                row = _created(entry, entry.event, contents)
-                rows.put(row)
-                _index_tags(tags, entry.id, (), msgspec.json.decode(row["tags"]))
+                tagged = _tags_of(entry.event, contents)
+                rows.put(_created(entry, entry.event, tagged))
+                _index_tags(tags, entry.id, (), tagged)
                 continue
             row = rows.change(entry.id)
             if row is None:
@@ -98,7 +96,7 @@ def _tags_in(content: str) -> list[str]:
     return _as_tags(_tagged.decode(content).tags)
 
 
-def _created(entry: Entry, event: TaskCreated, contents: Mapping[str, str]) -> Row:
+def _created(entry: Entry, event: TaskCreated, tags: Sequence[str]) -> Row:
     return {
         "id": entry.id,
         "position": entry.position,
@@ -114,7 +112,7 @@ def _created(entry: Entry, event: TaskCreated, contents: Mapping[str, str]) -> R
         "queue": None,
         "attempt": 0,
         "agent_id": None,
-        "tags": encode(_tags_of(event, contents)),
+        "tags": encode(tags) if tags else "[]",
         "created_at": entry.at,
         "queued_at": None,
         "started_at": None,
@@ -176,8 +174,6 @@ def _evolve(row: Row, event: object, at: int) -> None:
     match event:
         case TaskEnqueued():
             row.update(status="queued", reason="", queue=event.queue, queued_at=at, ended_at=None)
-        case TaskDequeued():
-            row.update(status=event.back_to, queue=None)
         case TaskStarted():
             row.update(
                 status="in_progress",
@@ -188,14 +184,16 @@ def _evolve(row: Row, event: object, at: int) -> None:
                 started_at=at,
                 ended_at=None,
             )
+        case TaskCompleted():
+            row.update(status="completed", reason=event.reason, ended_at=at)
+        case TaskDequeued():
+            row.update(status=event.back_to, queue=None)
         case TaskRequeued():
             row.update(status="queued", reason=event.reason, queue=event.queue, queued_at=at)
         case TaskStopped():
             row.update(status="stopped", reason=event.reason, ended_at=at)
         case TaskFailed():
             row.update(status="failed", reason=event.reason, ended_at=at)
-        case TaskCompleted():
-            row.update(status="completed", reason=event.reason, ended_at=at)
         case TaskReset():
             row.update(status="created", reason="", queue=None, started_at=None, ended_at=None)
         case TaskPublished():

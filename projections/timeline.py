@@ -1,6 +1,6 @@
 """When each task waited and when it ran: a row for each stay in a queue and each attempt, as Gantt charts draw them."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from sqlalchemy import Table
 
@@ -14,7 +14,7 @@ from domain.task import (
     TaskStarted,
     TaskStopped,
 )
-from projections.projection import Entry, Page, begun_before
+from projections.projection import Entry, Page
 from projections.sheet import Desk, Row
 from projections.tables import timeline
 
@@ -30,6 +30,17 @@ KINDS = (
     TaskCompleted,
 )
 
+# What is said of a stay that these end.
+OUTCOMES: Mapping[type, str] = {
+    TaskStarted: "started",
+    TaskEnqueued: "moved",
+    TaskDequeued: "dequeued",
+    TaskRequeued: "lost",
+    TaskCompleted: "completed",
+    TaskFailed: "failed",
+    TaskStopped: "stopped",
+}
+
 
 class Timeline:
     name = "timeline"
@@ -38,7 +49,7 @@ class Timeline:
     reads = frozenset[type](KINDS)
 
     def fold(self, page: Page, desk: Desk) -> None:
-        rows = desk.load(timeline.c.task_id, begun_before(page.entries, KINDS))
+        rows = desk.load(timeline.c.task_id, page.begun_before())
         last: dict[str, Row] = {}
         for row in rows.rows.values():
             known = last.get(row["task_id"])
@@ -90,21 +101,7 @@ def _row(entry: Entry, *, phase: str, attempt: int, queue: str | None) -> Row:
 
 
 def _close(row: Row, entry: Entry) -> None:
-    row["ended_at"] = entry.at
-    match entry.event:
-        case TaskStarted():
-            row["outcome"] = "started"
-        case TaskEnqueued():
-            row["outcome"] = "moved"
-        case TaskDequeued():
-            row["outcome"] = "dequeued"
-        case TaskRequeued():
-            row["outcome"] = "lost"
-        case TaskCompleted():
-            row.update(outcome="completed", began_at=entry.event.began_at)
-        case TaskFailed():
-            row.update(outcome="failed", began_at=entry.event.began_at)
-        case TaskStopped():
-            row.update(outcome="stopped", began_at=entry.event.began_at)
-        case _:
-            pass
+    event = entry.event
+    row.update(ended_at=entry.at, outcome=OUTCOMES.get(type(event)))
+    if isinstance(event, TaskCompleted | TaskFailed | TaskStopped):
+        row["began_at"] = event.began_at

@@ -15,7 +15,7 @@ from projections.all import PROJECTIONS
 from projections.differences import differences
 from projections.projection import Page
 from projections.queues import Queues
-from projections.runner import Lag, Runner
+from projections.runner import LINGER, LONGEST_LINGER, Lag, Runner, linger
 from projections.sheet import Desk, Sheet
 from projections.tables import queue_row, task_row
 from tests.projections.histories import happen
@@ -77,6 +77,25 @@ def test_it_looks_again_although_nobody_called(world: World, store: SqlStore, ru
     with running(runner):
         world.task()
         wait_until(lambda: rows_of(store, task_row), "the row of the task")
+
+
+def test_it_lingers_the_longer_the_longer_a_round_takes():
+    assert linger(0.0) == linger(0.001) == LINGER
+    assert linger(0.01) == pytest.approx(0.1)
+    assert linger(0.1) == LONGEST_LINGER
+    assert linger(2.0) == 2.0  # at least half of the time is the commands'
+
+
+@ON_SQLITE
+def test_who_waits_for_a_position_does_not_wait_for_it_to_linger(
+    world: World, store: SqlStore, runner: Runner, monkeypatch
+):
+    monkeypatch.setattr("projections.runner.linger", lambda took: 3600)
+    with running(runner):
+        world.task()
+        assert runner.wait_for(store.head(), timeout=20)
+        world.task()
+        assert runner.wait_for(store.head(), timeout=20)
 
 
 @ON_SQLITE
@@ -282,7 +301,7 @@ def test_a_crash_is_harmless(url: str, where: str, count: int, monkeypatch):
         targets: dict[str, tuple[Any, str]] = {
             "rows written": (Sheet, "write"),
             "checkpoint moved": (checkpoints, "put"),
-            "page read": (SqlStore, "read"),
+            "page read": (following, "read"),
             "tables made": (checkpoints, "_make"),
         }
         target, method = targets[where]
