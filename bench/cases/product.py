@@ -13,6 +13,7 @@ from tests.support.house import House
 
 SLOTS = 2
 WAIT = 600.0  # seconds for the whole run
+SCRIPT = "project/pipeline.py"
 PIPELINE = """
 import sys
 
@@ -43,7 +44,9 @@ def product(setting: Setting) -> Iterator[Line]:
         with House(setting.fresh_folder(), setting.fresh(database)) as house:
             house.serve()
             house.agent("-q", "default", "--slots", str(SLOTS))
-            (house.folder / "pipeline.py").write_text(PIPELINE)
+            # A project of its own: each attempt gets a copy of all that lies beside the script.
+            (house.folder / "project").mkdir()
+            (house.folder / SCRIPT).write_text(PIPELINE)
             _run(house, "wide", SLOTS)  # the first one makes the spawner
             n = setting.size(1_000, 20)
             begun, ends, _ = _times(_run(house, "wide", n))
@@ -65,7 +68,7 @@ def product(setting: Setting) -> Iterator[Line]:
 def _run(house: House, kind: str, count: int) -> Sequence[Json]:
     """The events of a run of so many steps, after it has completed."""
     began = perf_counter()
-    done = house.run_python("pipeline.py", kind, str(count), timeout=WAIT)
+    done = house.run_python(SCRIPT, kind, str(count), timeout=WAIT)
     if done.returncode:
         raise RuntimeError(done.stderr)
     run_id = re.findall("[0-9a-f]{32}", done.stdout)[-1]

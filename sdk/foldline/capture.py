@@ -85,18 +85,25 @@ class Capture:
         self.meant = (identifier, frameworks)
         switches: Mapping[str, Any] = {} if isinstance(frameworks, bool) else frameworks
         self._switches = switches
-        self._figures = Figures(client, identifier)
-        self._models = Models(client, identifier)
+        self._client = client
         self._undo: list[Callable[[], None]] = []
         met: dict[str, Callable[[ModuleType], None]] = {}
         if switches.get("matplotlib", True):
             met |= {"matplotlib.figure": self._meet_figures, "matplotlib.pyplot": self._meet_pyplot}
         for saver in SAVERS:
-            patterns = self._patterns(saver)
+            patterns = self._patterns(saver) if switches else ["*"]
             if patterns is not None:
                 met[saver.module] = functools.partial(self._meet_saver, saver, patterns)
         self._imports = AfterImport(met)
         self._imports.install()
+
+    @functools.cached_property
+    def _figures(self) -> "Figures":
+        return Figures(self._client, self.meant[0])
+
+    @functools.cached_property
+    def _models(self) -> "Models":
+        return Models(self._client, self.meant[0])
 
     def end(self) -> None:
         self._imports.remove()

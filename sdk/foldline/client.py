@@ -19,6 +19,7 @@ from foldline.calls.runs import Runs
 from foldline.calls.tasks import Tasks
 from foldline.listing import Json, Listing
 from foldline.transport import Content, Params, Transport
+from foldline.wire import Answer
 
 if TYPE_CHECKING:
     import httpx2
@@ -82,7 +83,7 @@ class Client:
         headers: Mapping[str, str] | None = None,
         timeout: float | None = None,
         idempotent: bool = True,
-    ) -> "httpx2.Response":
+    ) -> Answer:
         """One call of the API, retried under the same Idempotency-Key while the server is away.
 
         `path` is relative to /api/v1, or one of /livez, /readyz, /version. `content` may be a callable that opens the

@@ -23,7 +23,7 @@ class Reports:
 
     def __call__(self, attempt, report):
         self.report = report
-        attempt.delivered.set()
+        attempt.put_away()
         self.came.set()
 
 

@@ -142,6 +142,9 @@ class Ended:
     def start(self):
         pass
 
+    def put_away(self):
+        self.delivered.set()
+
 
 def test_reports_that_wait_together_travel_together(server, tmp_path):
     claims = [inline("", name=str(n)) for n in range(3)]

@@ -248,6 +248,54 @@ def test_a_spawner_that_dies_fails_its_attempts_and_is_replaced(server, start_ag
     assert numbers(server.log_of(other), b"by") != [spawner]
 
 
+def spare_of(spawner):
+    """The child that the spawner has forked ahead, once it is the only one."""
+    wait_until(lambda: len(psutil.Process(spawner).children()) == 1, "the spare alone", DEADLINE)
+    return psutil.Process(spawner).children()[0].pid
+
+
+@needs_forks
+def test_an_attempt_is_the_child_that_was_forked_ahead(server, start_agent, step):
+    claim, other = step("who"), step("double", n=1)
+    server.give(claim)
+    start_agent()
+    server.wait_for_reports()
+    spare = spare_of(numbers(server.log_of(claim), b"from")[0])
+    claim = step("who", name="again")
+    server.give(claim)
+    server.wait_for_reports(2)
+    assert numbers(server.log_of(claim), b"in") == [spare]
+    server.give(other)
+    assert server.wait_for_reports(3)[2]["status"] == "completed", "another function than the one it was made for"
+
+
+@needs_forks
+def test_a_spare_that_was_killed_is_replaced(server, start_agent, step):
+    claim, other = step("who"), step("who", name="other")
+    server.give(claim)
+    start_agent()
+    server.wait_for_reports()
+    spawner = numbers(server.log_of(claim), b"from")[0]
+    spare = spare_of(spawner)
+    os.kill(spare, signal.SIGKILL)
+    wait_until(lambda: is_gone(spare), "its end", DEADLINE)
+    server.give(other)
+    assert server.wait_for_reports(2)[1]["status"] == "completed"
+    assert numbers(server.log_of(other), b"from") == [spawner]
+
+
+@needs_forks
+def test_a_spare_does_not_outlive_its_spawner(server, start_agent, step):
+    claim = step("who")
+    server.give(claim)
+    start_agent()
+    server.wait_for_reports()
+    spawner = numbers(server.log_of(claim), b"from")[0]
+    spare = spare_of(spawner)
+    os.kill(spawner, signal.SIGKILL)
+    wait_until(lambda: is_gone(spare), "the end of the spare", DEADLINE)
+
+
 @needs_forks
 def test_an_import_that_hangs_can_be_stopped(server, start_agent, step):
     claim = step("who", text="import time; time.sleep(60)")

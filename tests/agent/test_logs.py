@@ -51,6 +51,22 @@ def test_a_long_log_goes_in_pieces_and_lets_others_through(server, shipper, tmp_
     assert order.index(1) < len(order) - 1, "the short one did not wait for all of the long one"
 
 
+def test_a_log_that_stayed_empty_is_not_spoken_of(server, shipper, tmp_path):
+    (tmp_path / "log").touch()
+    shipped, called = shipper.follow(TASK, 1, tmp_path / "log"), threading.Event()
+    shipped.when_settled(called.set)
+    assert shipper.finish(shipped)
+    assert called.is_set()
+    assert server.log_requests == []
+
+
+def test_an_end_does_not_wait_for_a_log_that_the_server_has_already(server, shipper, tmp_path):
+    shipped = shipper.follow(TASK, 1, tmp_path / "log")
+    append(tmp_path / "log", b"said")
+    wait_until(lambda: shipped.offset == 4, "the answer to the piece", DEADLINE)
+    assert shipper.finish(shipped)
+
+
 class Ear(BytesIO):
     """Hears the first piece, and is gone."""
 

@@ -49,6 +49,42 @@ def test_an_outcome_that_nobody_was_told_is_told_of_when_it_is_dropped(tmp_path,
     assert spool.old_sessions(tmp_path) == []
 
 
+def test_what_was_delivered_before_a_crash_is_not_told_of(tmp_path, told):
+    kept = Spool(tmp_path / "s")
+    kept.keep([REPORT])
+    kept.forget()
+    kept.keep([REPORT | {"attempt": 3}])
+    spool.clear(tmp_path, "s")
+    assert told.text.count("dropped:") == 1
+    assert "attempt 3" in told.text
+    kept.close()
+
+
+def test_delivered_reports_do_not_fill_the_disk(tmp_path, monkeypatch):
+    monkeypatch.setattr(spool, "LARGE", 1000)
+    kept, sizes = Spool(tmp_path / "s"), []
+    for _ in range(50):
+        kept.keep([REPORT])
+        sizes.append((tmp_path / "s" / spool.REPORTS).stat().st_size)
+        kept.forget()
+    assert max(sizes) < 1500
+    kept.close()
+
+
+def test_a_disk_without_room_for_a_line_more_forgets_too(tmp_path, told, monkeypatch):
+    kept = Spool(tmp_path / "s")
+    kept.keep([REPORT])
+
+    def full(descriptor, data):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(spool, "_write_all", full)
+    kept.forget()
+    spool.clear(tmp_path, "s")
+    assert "dropped:" not in told.text
+    kept.close()
+
+
 def test_a_line_cut_off_by_a_crash_does_not_hide_those_before_it(tmp_path, told):
     kept = Spool(tmp_path / "s")
     kept.keep([REPORT])

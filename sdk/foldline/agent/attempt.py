@@ -5,9 +5,11 @@ import logging
 import shutil
 import subprocess
 import threading
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from functools import partial
 from json import dumps
 from pathlib import Path
 from typing import Any, Final
@@ -15,11 +17,12 @@ from typing import Any, Final
 from foldline import sources
 from foldline.agent import containers, outcome, preparation, processes, workspace
 from foldline.agent.containers import Contained
-from foldline.agent.logs import LogShipper
+from foldline.agent.hands import Hands
+from foldline.agent.logs import Log, LogShipper
 from foldline.agent.patience import patiently
 from foldline.agent.preparation import Premises, Preparation
 from foldline.agent.processes import Process, Started
-from foldline.agent.spawners import Order, Spawners
+from foldline.agent.spawners import Forked, Order, Spawners
 from foldline.agent.spool import Spool
 from foldline.agent.tools import Stopped, Tools
 from foldline.agent.workspace import CannotRun
@@ -29,6 +32,8 @@ from foldline.errors import FoldlineError
 Json = dict[str, Any]
 
 LOG_PATIENCE: Final = 5.0  # seconds that a report waits for the output before it
+
+Outcome = tuple[str, str, int | None]  # status, reason and exit code
 
 log = logging.getLogger("foldline.agent")
 
@@ -46,6 +51,7 @@ class Workshop:
     grace: float  # seconds from SIGTERM to SIGKILL
     docker: bool = False  # whether tasks with a container run in it
     fetching: threading.Lock = field(default_factory=threading.Lock)
+    hands: Hands = field(default_factory=Hands)
 
     @property
     def preparation(self) -> Preparation:
@@ -60,15 +66,24 @@ class Ending:
     status: str | None = "stopped"
 
 
+@dataclass(frozen=True, slots=True)
+class Place:
+    """What one attempt leaves on disk."""
+
+    folder: Path
+    output: Path
+    log: Log
+
+
 class Attempt:
-    """Lives in a thread of its own; `stop` may be called from any other.
+    """Begins in a thread of the shop's; `stop` may be called from any.
 
     When the process has ended, `report(attempt, report)` hands over how; None instead of a report when it was lost.
+    A child of a spawner has no thread that waits for it: what hears of its end goes on from there.
     """
 
     def __init__(self, claim: Json, shop: Workshop, report: "Callable[[Attempt, Json | None], None]") -> None:
         self.key = (str(claim["task_id"]), int(claim["attempt"]))
-        self.delivered = threading.Event()
         self._claim = claim
         self._script: Json = claim["task"].get("script") or {}
         self._shop = shop
@@ -77,6 +92,8 @@ class Attempt:
         self._ending: Ending | None = None
         self._stopping = threading.Event()
         self._over = threading.Event()  # there is no process, or none any more
+        self._place: Place | None = None
+        self._premises: Premises | None = None
         self._process: Process | None = None
         self._began_at: str | None = None
 
@@ -86,7 +103,7 @@ class Attempt:
         return f"{name} ({self.key[0]}, attempt {self.key[1]})"
 
     def start(self) -> None:
-        threading.Thread(target=self._live, name=f"attempt-{self.key[0][:8]}", daemon=True).start()
+        self._shop.hands.do(self._live)
 
     def stop(self, ending: Ending) -> None:
         """End its processes. Returns at once; again is harmless."""
@@ -106,75 +123,107 @@ class Attempt:
         """Whether its process has ended, within `seconds`."""
         return self._over.wait(seconds)
 
+    def put_away(self) -> None:
+        """Its report was answered, or nobody wants one: its files go, once the server has its log."""
+        if self._place is not None:
+            clear = partial(shutil.rmtree, self._place.folder, ignore_errors=True)
+            self._place.log.when_settled(partial(self._shop.hands.do_later, clear))
+
     def _live(self) -> None:
+        """Until its process runs, where that is a spawner's child; until it has ended where not."""
         try:
-            folder = self._shop.spool.attempt(*self.key)
-            output = folder / "log"
-            written = self._shop.logs.follow(*self.key, output)
+            self._place = self._take_place()
         except OSError as error:
             self._over.set()
             self._report(self, self._as_report("failed", f"the agent has no place to run it: {error}", None))
             return
-        status, reason, code = self._run(folder, output)
+        try:
+            process = self._begin(self._place)
+        except Exception as error:
+            self._has_ended(self._not_run(error))
+            return
+        if process is None:
+            self._has_ended(("stopped", "", None))
+        elif isinstance(process, Forked):
+            process.tell(self._has_begun, lambda: self._has_ended(self._judged(process)))
+        else:
+            self._has_begun(process, time.time())
+            self._has_ended(self._judged(process))
+
+    def _take_place(self) -> Place:
+        folder = self._shop.spool.attempt(*self.key)
+        output = folder / "log"
+        return Place(folder, output, self._shop.logs.follow(*self.key, output))
+
+    def _has_begun(self, process: Process, at: float) -> None:
+        """It runs, since `at` (POSIX seconds)."""
+        self._began_at = datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+        with self._lock:
+            self._process = process
+            ending = self._ending
+        log.info("running %s as process %d", self, process.pid)
+        if ending is not None:  # it came before there was a process to end
+            self._end(process, ending)
+
+    def _has_ended(self, how: Outcome) -> None:
+        """By itself, or because it was to; or it has not even begun."""
+        assert self._place is not None
+        if self._premises is not None:
+            self._premises.release()
         with self._lock:
             # From here on a stop comes too late: it ended by itself.
             self._over.set()
             ending = self._ending
-        if ending is not None and ending.status is None:
-            self._shop.logs.finish(written)
-            self._report(self, None)
+        is_lost = ending is not None and ending.status is None
+        if ending is not None and not is_lost:
+            how = str(ending.status), ending.reason, how[2]
+        if self._shop.logs.finish(self._place.log) or is_lost:
+            self._tell(None if is_lost else how)
         else:
-            self._shop.logs.finish(written, LOG_PATIENCE)
-            if ending is not None:
-                status, reason = str(ending.status), ending.reason
-            log.info("%s: %s%s", self, status, reason and f" ({reason})")
-            self._report(self, self._as_report(status, reason, code))
-            self.delivered.wait()
-        written.settled.wait()
-        shutil.rmtree(folder, ignore_errors=True)
+            self._shop.hands.do(partial(self._tell_after_log, self._place.log, how))
 
-    def _run(self, folder: Path, output: Path) -> tuple[str, str, int | None]:
-        """Status, reason and exit code, whatever goes wrong."""
+    def _tell_after_log(self, written: Log, how: Outcome) -> None:
+        self._shop.logs.finish(written, LOG_PATIENCE)
+        self._tell(how)
+
+    def _tell(self, how: Outcome | None) -> None:
+        """Report it; what was lost (None) nobody waits for."""
+        if how is None:
+            self._report(self, None)
+            self.put_away()
+            return
+        status, reason, code = how
+        log.info("%s: %s%s", self, status, reason and f" ({reason})")
+        self._report(self, self._as_report(status, reason, code))
+
+    def _judged(self, process: Process) -> Outcome:
+        """How it has ended, once it has."""
+        assert self._place is not None
         try:
-            return self._run_process(folder, output)
-        except CannotRun as error:
-            reason = str(error)
+            return self._judged_by_code(process.wait(), self._place.output)
         except Exception as error:
-            log.exception("%s could not be run", self)
-            reason = f"the agent could not run it: {error or type(error).__name__}"
-        with contextlib.suppress(OSError), output.open("a", encoding="utf-8") as file:
-            file.write(f"{reason}\n")
-        return "failed", reason, None
+            return self._not_run(error)
 
-    def _run_process(self, folder: Path, output: Path) -> tuple[str, str, int | None]:
-        premises = self._prepare(folder, output)
-        if premises is None:
-            return "stopped", "", None
-        try:
-            return self._run_on(premises, folder, output)
-        finally:
-            premises.release()
-
-    def _run_on(self, premises: Premises, folder: Path, output: Path) -> tuple[str, str, int | None]:
-        process = self._begin(premises, folder, output)
-        if process is None:
-            return "stopped", "", None
-        self._began_at = _now()
-        with self._lock:
-            self._process = process
-            ending = self._ending
-        if ending is not None:  # it came before there was a process to end
-            self._end(process, ending)
-        log.info("running %s as process %d", self, process.pid)
-        returncode = process.wait()
+    def _judged_by_code(self, returncode: int, output: Path) -> Outcome:
         status, reason = outcome.judge(returncode, output)
+        premises = self._premises
+        assert premises is not None
         if premises.container is not None and returncode == containers.CANNOT_START:
             reason = f"the container could not be started: {outcome.last_line(outcome.tail(output))}"
-        if missing := sources.missing_file(reason, premises.space.work):
+        if reason and (missing := sources.missing_file(reason, premises.space.work)):
             reason = f"{reason}; {missing}"
-            with contextlib.suppress(OSError), output.open("a", encoding="utf-8") as file:
-                file.write(f"{missing}\n")
+            _add_line(output, missing)
         return status, reason, returncode if returncode >= 0 else None
+
+    def _not_run(self, error: Exception) -> Outcome:
+        """Why it could not begin, or be seen to its end; its log says so too."""
+        reason = str(error)
+        if not isinstance(error, CannotRun):
+            log.error("%s could not be run", self, exc_info=error)
+            reason = f"the agent could not run it: {error or type(error).__name__}"
+        if self._place is not None:
+            _add_line(self._place.output, reason)
+        return "failed", reason, None
 
     def _prepare(self, folder: Path, output: Path) -> Premises | None:
         """Where it will run, or None when it was stopped first."""
@@ -185,9 +234,11 @@ class Attempt:
         except Stopped:
             return None
 
-    def _begin(self, premises: Premises, folder: Path, output: Path) -> Process | None:
+    def _begin(self, place: Place) -> Process | None:
         """Its process, or None when it was stopped before there was one."""
-        if self._stopping.is_set():
+        folder, output = place.folder, place.output
+        self._premises = premises = self._prepare(folder, output)
+        if premises is None or self._stopping.is_set():
             return None
         if self._script.get("function"):
             return self._function(premises, folder, output)
@@ -301,5 +352,6 @@ class Attempt:
         }
 
 
-def _now() -> str:
-    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+def _add_line(output: Path, line: str) -> None:
+    with contextlib.suppress(OSError), output.open("a", encoding="utf-8") as file:
+        file.write(f"{line}\n")

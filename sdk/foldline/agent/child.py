@@ -31,16 +31,16 @@ def main() -> None:
     os.environ.update(order["env"])
     os.chdir(order["cwd"])
     sys.path[:0] = order.get("paths", ())
-    sys.exit(run(lambda: load_function(root, script), order["task"]))
+    save_work_on_terminate()
+    sys.exit(run(lambda: load_function(root, script), order["task"], Client()))
 
 
-def run(load: Callable[[], Callable[..., Any]], task: Json) -> int:
+def run(load: Callable[[], Callable[..., Any]], task: Json, client: Client) -> int:
     """Load the function and call it for `task`. Returns the exit code; an exception is printed as Python does it."""
     script = task["script"]
     sys.argv = [str(script.get("entry_point") or script.get("module") or ""), *map(str, script.get("arguments") or ())]
-    save_work_on_terminate()
     try:
-        call_function(load(), task, Client())
+        call_function(load(), task, client)
     except SystemExit as left:
         return exit_code(left)
     except BaseException as error:

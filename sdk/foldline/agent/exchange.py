@@ -45,7 +45,10 @@ class Exchange:
         self._roster = roster
         self._spool = spool
         self._wake = wake
-        self._changed = threading.Condition()
+        lock = threading.Lock()
+        self._has_work = threading.Condition(lock)  # for those who deliver
+        self._is_calm = threading.Condition(lock)  # for those who poll
+        self._is_held_up = False  # whether the poll waits for the end of a delivery
         self._outbox: dict[Key, Json] = {}
         self._nudged = False
         self._delivering = False
@@ -67,23 +70,24 @@ class Exchange:
             self._wake()
             return
         self._roster.ended(attempt.key)
-        with self._changed:
+        with self._has_work:
             self._outbox[attempt.key] = report
-            self._changed.notify_all()
+            self._has_work.notify()
 
     def nudge(self) -> None:
         """Exchange now: what the poll under way has offered does not hold any more."""
-        with self._changed:
+        with self._has_work:
             self._nudged = True
-            self._changed.notify_all()
+            self._has_work.notify()
 
     def end(self, why: str) -> None:
         """Exchange no more."""
-        with self._changed:
+        with self._has_work:
             if not self.over.is_set():
                 self.why_over = why
                 self.over.set()
-            self._changed.notify_all()
+            self._has_work.notify()
+            self._is_calm.notify()
         self._wake()
 
     def join(self, seconds: float) -> None:
@@ -107,12 +111,14 @@ class Exchange:
 
     def _quiet(self) -> bool:
         """Wait until no report is on its way and none has been for a moment. False when the session is over."""
-        with self._changed:
+        with self._is_calm:
             while not self.over.is_set():
                 rest = self._delivered_at + linger(self._pace, self._roster.has_free()) - time.monotonic()
                 if not self._is_busy() and rest <= 0:
                     return True
-                self._changed.wait(None if self._is_busy() else rest)
+                # What is delivered while it rests can only make it rest for longer: no need to be woken by that.
+                self._is_held_up = self._is_busy()
+                self._is_calm.wait(None if self._is_held_up else rest)
         return False
 
     def _is_busy(self) -> bool:
@@ -126,16 +132,17 @@ class Exchange:
                 log.error("reports cannot be kept on disk (%s): an agent that dies now loses them", error)
             if self._insist(batch, Pauses()):
                 self._spool.forget()
-            with self._changed:
+            with self._is_calm:
                 self._delivering = False
                 now = time.monotonic()
                 self._pace, self._delivered_at = now - self._delivered_at, now
-                self._changed.notify_all()
+                if self._is_held_up and not self._outbox:
+                    self._is_calm.notify()
 
     def _next_batch(self) -> list[Json] | None:
         """All reports that wait (none after a nudge). None when the session is over."""
-        with self._changed:
-            self._changed.wait_for(lambda: self._outbox or self._nudged or self.over.is_set())
+        with self._has_work:
+            self._has_work.wait_for(lambda: self._outbox or self._nudged or self.over.is_set())
             if self.over.is_set():
                 return None
             batch = list(self._outbox.values())
@@ -177,14 +184,15 @@ class Exchange:
             claims = answer["claims"]
         finally:
             fresh = self._roster.settle(offer, claims)
-            self._wake()
+        for attempt in fresh:
+            attempt.start()
         self._is_back()
         for said in answer["reports"]:
             if not said["accepted"]:
                 log.warning("the report on task %s came too late: %s", said["task_id"], said["reason"])
         self._answered(reports)
-        for attempt in fresh:
-            attempt.start()
+        if self._roster.is_idle():
+            self._wake()
         self._stop(answer["stop"])
         return bool(claims)
 
@@ -192,9 +200,7 @@ class Exchange:
         for report in reports:
             attempt = self._roster.forget((report["task_id"], report["attempt"]))
             if attempt is not None:
-                attempt.delivered.set()
-        if reports:
-            self._wake()
+                attempt.put_away()
 
     def _beat(self) -> None:
         while not self.over.wait(self._heartbeat):

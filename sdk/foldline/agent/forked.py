@@ -10,12 +10,13 @@ from typing import Any
 def settle_in(order: dict[str, Any], printed: bytes) -> None:
     """Take on the attempt's output, folder and environment, and randomness of one's own."""
     output = os.open(order["log"], os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
-    # To its reader the attempt is a whole run of the file, import included.
-    os.write(output, printed)
+    if printed:  # to its reader the attempt is a whole run of the file, import included
+        os.write(output, printed)
     os.dup2(output, 1)
     os.dup2(output, 2)
     os.close(output)
-    os.environ.update(order["env"])
+    for name, value in order["env"].items():
+        os.environ[name] = value
     os.chdir(order["cwd"])
     # Python reseeds `random` after a fork by itself; two attempts must not share numpy's numbers either.
     if numpy_random := sys.modules.get("numpy.random"):

@@ -4,6 +4,7 @@ import logging
 import os
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import IO, Final
 
@@ -13,6 +14,7 @@ from foldline.errors import ApiError, FoldlineError, Refused
 
 PIECE: Final = 256 * 1024  # bytes in one request
 EVERY: Final = 0.1  # seconds between looks at the files
+AWAKE: Final = 2.0  # seconds after the last log in which one need not be told of the next
 
 log = logging.getLogger("foldline.agent")
 
@@ -26,15 +28,48 @@ class Log:
         self.offset = 0
         self.ended = False
         self.settled = threading.Event()  # the server has all of it, or will not have it
-        self._file = os.open(path, os.O_RDONLY | os.O_CREAT, 0o644)
+        self._path = path
+        self._file: int | None = None
+        self._lock = threading.Lock()
+        self._when_settled: list[Callable[[], None]] = []
+
+    def is_sent(self) -> bool:
+        """Whether the server has all that was written so far."""
+        try:
+            return os.stat(self._path).st_size <= self.offset
+        except OSError:
+            return False  # it was never begun or somebody has removed it: the thread that sends finds out
 
     def next_piece(self) -> bytes:
+        """For the thread that sends, which alone has the file open; and only when there is something in it."""
+        if self._file is None:
+            try:
+                if os.stat(self._path).st_size == 0:
+                    return b""
+                self._file = os.open(self._path, os.O_RDONLY)
+            except FileNotFoundError:
+                return b""
         return os.pread(self._file, PIECE, self.offset)
 
-    def settle(self) -> None:
-        if not self.settled.is_set():
+    def close(self) -> None:
+        if self._file is not None:
             os.close(self._file)
+            self._file = None
+
+    def settle(self) -> None:
+        with self._lock:
             self.settled.set()
+            calls, self._when_settled = self._when_settled, []
+        for call in calls:
+            call()
+
+    def when_settled(self, call: Callable[[], None]) -> None:
+        """Call it then, in whichever thread that is, or now."""
+        with self._lock:
+            if not self.settled.is_set():
+                self._when_settled.append(call)
+                return
+        call()
 
 
 class LogShipper:
@@ -48,6 +83,7 @@ class LogShipper:
         self._client = client
         self._echo = echo
         self._logs: list[Log] = []
+        self._asleep = False
         self._changed = threading.Condition()
         self._closed = False
         self._nudged = False
@@ -60,16 +96,24 @@ class LogShipper:
         shipped = Log(task_id, number, path)
         with self._changed:
             self._logs.append(shipped)
-            self._changed.notify_all()
+            if self._asleep:
+                self._changed.notify_all()
         return shipped
 
-    def finish(self, shipped: Log, patience: float = 0.0) -> None:
-        """Nothing more will be written. Wait `patience` seconds for the server to have it all, less when it is away."""
+    def finish(self, shipped: Log, patience: float = 0.0) -> bool:
+        """Nothing more will be written. Whether the server has it all, or will not have it.
+
+        Waits for that `patience` seconds, less when the server is away.
+        """
+        if shipped.is_sent():
+            shipped.settle()
+            return True
         with self._changed:
             shipped.ended = True
             self._nudged = True
             self._changed.notify_all()
             self._changed.wait_for(lambda: shipped.settled.is_set() or self._is_away() or self._closed, patience)
+        return shipped.settled.is_set()
 
     def wait(self, seconds: float) -> bool:
         """Whether the server has all logs, within `seconds`."""
@@ -103,13 +147,23 @@ class LogShipper:
                 self._rest(self._pauses.next(), until_nudged=False)
         for shipped in self._logs:
             shipped.settle()
+            shipped.close()
 
     def _open_logs(self) -> list[Log]:
         """The logs to look at; waits while there are none. Empty when closed."""
         with self._changed:
+            for shipped in self._logs:
+                if shipped.settled.is_set():
+                    shipped.close()
             self._logs = [shipped for shipped in self._logs if not shipped.settled.is_set()]
             self._changed.notify_all()
+            # While attempts follow each other, it looks now and then rather than be woken by each.
+            asleep_at = time.monotonic() + AWAKE
+            while not self._logs and not self._closed and time.monotonic() < asleep_at:
+                self._changed.wait(EVERY)
+            self._asleep = not self._logs
             self._changed.wait_for(lambda: self._logs or self._closed)
+            self._asleep = False
             return [] if self._closed else list(self._logs)
 
     def _rest(self, seconds: float, *, until_nudged: bool = True) -> None:

@@ -5,9 +5,10 @@ import os
 import signal
 import subprocess
 import threading
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-import psutil
+if TYPE_CHECKING:
+    import psutil
 
 
 class Process(Protocol):
@@ -53,6 +54,8 @@ def end(leader: int, ended: threading.Event, grace: float) -> None:
 
     Returns early when `ended` says that the leader is gone.
     """
+    import psutil
+
     strangers = _descendants_elsewhere(leader)
     if ended.is_set():
         return
@@ -69,7 +72,9 @@ def end(leader: int, ended: threading.Event, grace: float) -> None:
             process.kill()
 
 
-def _descendants_elsewhere(leader: int) -> list[psutil.Process]:
+def _descendants_elsewhere(leader: int) -> "list[psutil.Process]":
+    import psutil  # the agent's alone: in a spawner it would be copied with every child
+
     try:
         return [child for child in psutil.Process(leader).children(recursive=True) if _group(child.pid) != leader]
     except psutil.Error:

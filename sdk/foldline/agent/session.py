@@ -116,13 +116,14 @@ class Session:
         """Nobody wants a report of what still runs: to the server it is lost already."""
         for attempt in held:
             attempt.stop(Ending("its session is over", None))
-            attempt.delivered.set()
+            attempt.put_away()
         for attempt in held:
             attempt.wait(LAST_PROCESSES)
 
     def _tidy(self) -> None:
         while not self.exchange.over.wait(TIDY_EVERY):
             try:
+                self._shop.hands.hurry()
                 self._spawners.end_idle()
                 for pid in self._strays.sweep(self._roster.running()):
                     log.warning("ended process %d, which an attempt had left behind", pid)

@@ -9,8 +9,8 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
 from typing import Any, Final
@@ -44,21 +44,52 @@ class Order:
     environment: Mapping[str, str]  # beside the spawner's own
 
 
-@dataclass(slots=True)
 class Forked:
-    """A child of a spawner."""
+    """A child of a spawner, which is told of what becomes of it; `pid` is 0 until it has begun."""
 
-    pid: int = 0
-    code: int | None = None
-    died: str = ""  # how the spawner ended, if that came first
-    started: threading.Event = field(default_factory=threading.Event)
-    ended: threading.Event = field(default_factory=threading.Event)
+    def __init__(self) -> None:
+        self.pid = 0
+        self._code: int | None = None
+        self._died = ""  # how the spawner ended, if that came first
+        self._began_at = 0.0
+        self._ended = threading.Event()
+        self._lock = threading.Lock()
+        self._when_begun: Callable[[Forked, float], None] | None = None
+        self._when_ended: Callable[[], None] | None = None
 
     def wait(self) -> int:
-        self.ended.wait()
-        if self.code is None:
-            raise SpawnerDied(f"the process it was forked from ended first: {self.died}; start the task again")
-        return self.code
+        self._ended.wait()
+        if self._code is None:
+            raise SpawnerDied(f"the process it was forked from ended first: {self._died}; start the task again")
+        return self._code
+
+    def tell(self, begun: "Callable[[Forked, float], None]", ended: Callable[[], None]) -> None:
+        """Call `begun` with the child and its time (POSIX seconds), then `ended`; at once for what was so already.
+
+        They are called in the thread that listens to the spawner, which hears of no other child meanwhile.
+        """
+        with self._lock:
+            self._when_begun, self._when_ended = begun, ended
+            if self.pid:
+                begun(self, self._began_at)  # under the lock, so that its end cannot come first
+            has_ended = self._ended.is_set()
+        if has_ended:
+            ended()
+
+    def begins(self, pid: int, at: float) -> None:
+        with self._lock:
+            self.pid, self._began_at = pid, at
+            if self._when_begun is not None:
+                self._when_begun(self, at)
+
+    def ends(self, code: int | None, died: str = "") -> None:
+        """With an exit code, or because its spawner ended."""
+        with self._lock:
+            self._code, self._died = code, died
+            self._ended.set()
+            tell = self._when_ended
+        if tell is not None:
+            tell()
 
 
 class Spawner:
@@ -116,7 +147,6 @@ class Spawner:
                 "env": dict(order.environment),
             }
         )
-        child.started.wait()
         return child
 
     def idle_for(self) -> float:
@@ -140,7 +170,11 @@ class Spawner:
     def _listen(self) -> None:
         with contextlib.suppress(ConnectionError, ValueError), self._channel.makefile("rb") as lines:
             for line in lines:
-                self._hear(json.loads(line))
+                said = json.loads(line)
+                try:
+                    self._hear(said)
+                except Exception:
+                    log.exception("what a spawner said could not be heeded: %s", said)
         self.end()
         self._bury(self._process.wait())
 
@@ -151,16 +185,13 @@ class Spawner:
                 if not ready:
                     log.info("function steps get an interpreter each: %s", said["why"])
                 self.settled.set()
-            case {"started": number, "pid": pid}:
-                child = self._children[number]
-                child.pid = pid
-                child.started.set()
+            case {"started": number, "pid": pid, "at": at}:
+                self._children[number].begins(pid, at)
             case {"ended": number, "code": code}:
                 with self._lock:
                     child = self._children.pop(number)
                     self.last_used = time.monotonic()
-                child.code = code
-                child.ended.set()
+                child.ends(code)
             case _:
                 log.error("a spawner said something unknown: %s", said)
 
@@ -174,9 +205,7 @@ class Spawner:
         for child in orphans:
             if child.pid:
                 signal_group(child.pid, signal.SIGKILL)
-            child.died = how
-            child.started.set()
-            child.ended.set()
+            child.ends(None, how)
         self.settled.set()
         with self._sending:
             self._channel.close()

@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any, Final
 
 REPORTS: Final = "reports.ndjson"
+DELIVERED: Final = b"{}\n"  # a line that follows reports which were
+LARGE: Final = 256 * 1024  # bytes of delivered reports after which the file begins anew
 
 log = logging.getLogger("foldline.agent")
 
@@ -20,17 +22,26 @@ class Spool:
         self.folder = folder
         folder.mkdir(parents=True, exist_ok=True)
         self._reports = os.open(folder / REPORTS, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        self._is_owed = False  # whether there are reports that the server has not answered
         _sync_folder(folder)
 
     def keep(self, reports: Sequence[Mapping[str, Any]]) -> None:
         """Have `reports` on disk, synced, before anybody tries to deliver them."""
+        if not self._is_owed and os.fstat(self._reports).st_size > LARGE:
+            os.ftruncate(self._reports, 0)
+        self._is_owed = True
         lines = "".join(json.dumps(report) + "\n" for report in reports)
         _write_all(self._reports, lines.encode())
         os.fsync(self._reports)
 
     def forget(self) -> None:
         """All reports kept so far were delivered."""
-        os.ftruncate(self._reports, 0)
+        try:
+            # A line more is cheaper than a file that is emptied: its block need not be given back and found again.
+            _write_all(self._reports, DELIVERED)
+        except OSError:  # the disk is full
+            os.ftruncate(self._reports, 0)
+        self._is_owed = False
 
     def attempt(self, task_id: str, number: int) -> Path:
         """A folder for one attempt's files."""
@@ -40,9 +51,8 @@ class Spool:
 
     def close(self) -> None:
         """Remove the folder if all was delivered; otherwise it stays, for `clear` to tell of."""
-        delivered = os.fstat(self._reports).st_size == 0
         os.close(self._reports)
-        if delivered:
+        if not self._is_owed:
             shutil.rmtree(self.folder, ignore_errors=True)
 
 
@@ -72,7 +82,8 @@ def _left_in(file: Path) -> list[dict[str, Any]]:
     reports: list[dict[str, Any]] = []
     try:
         for line in file.read_text().splitlines():
-            reports.append(json.loads(line))
+            report = json.loads(line)
+            reports = [*reports, report] if report else []
     except FileNotFoundError:
         pass
     except ValueError:

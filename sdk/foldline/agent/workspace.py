@@ -1,7 +1,7 @@
 """What an attempt finds around itself: its sources, a folder of its own, its environment and its command."""
 
+import functools
 import os
-import shutil
 import sys
 import sysconfig
 from collections.abc import Mapping, Sequence
@@ -11,6 +11,7 @@ from typing import Any, Final
 
 import foldline
 from foldline import process, sources
+from foldline.agent import copies
 from foldline.errors import FoldlineError
 from foldline.projects import AS_MODULE
 
@@ -43,14 +44,15 @@ def prepare(folder: Path, script: Json, unpacked: Path | None) -> Workspace:
     if unpacked is None:
         work.mkdir()
     else:
-        left_out = shutil.ignore_patterns("__pycache__")
-        shutil.copytree(unpacked, work, symlinks=True, ignore=left_out, copy_function=shutil.copy)
+        copies.copy(unpacked, work)
     return in_folder(work, script)
 
 
 def in_folder(work: Path, script: Json) -> Workspace:
     """The attempt's own folder as it is. Raises CannotRun for a working_dir that is not there."""
     working_dir = str(script.get("working_dir") or ".")
+    if working_dir == ".":
+        return Workspace(work, work)
     cwd = inside(work, working_dir)
     if not cwd.is_dir():
         raise CannotRun(f"the working_dir {working_dir!r} is not a folder of the task's sources; correct the script")
@@ -124,7 +126,12 @@ def python_path(environment: Mapping[str, str], first: Sequence[Path] = ()) -> s
     """PYTHONPATH with `first` in front, and with this package where a plain interpreter would not find it."""
     entries = [str(path) for path in first]
     entries += [each for each in environment.get("PYTHONPATH", "").split(os.pathsep) if each]
-    # Installed packages come after the standard library; named here they would come before it.
-    if str(SDK) not in (*entries, sysconfig.get_path("purelib"), sysconfig.get_path("platlib")):
+    if not _is_installed() and str(SDK) not in entries:
         entries.append(str(SDK))
     return os.pathsep.join(entries)
+
+
+@functools.cache
+def _is_installed() -> bool:
+    """Whether any interpreter finds this package. Named in PYTHONPATH it would come before the standard library."""
+    return str(SDK) in (sysconfig.get_path("purelib"), sysconfig.get_path("platlib"))
