@@ -3,12 +3,12 @@
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 
-from fastapi import Depends, FastAPI
+from fastapi import FastAPI
 from starlette.concurrency import run_in_threadpool
 
 from api import errors
-from api.asking import actor_of
-from api.documented import describe, problems
+from api.desk import Desk
+from api.documented import describe
 from api.express import Express
 from api.gate import Gate
 from api.limits import Limits
@@ -48,6 +48,7 @@ def create_app(services: Services) -> FastAPI:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncGenerator[None]:
         waiting = app.state.waiting = Waiting(services.controller)
+        desk = app.state.desk = Desk()
         bells = app.state.bells = Bells(services.controller.signals)
         try:
             await run_in_threadpool(services.start)
@@ -55,6 +56,7 @@ def create_app(services: Services) -> FastAPI:
         finally:
             waiting.close()
             bells.close()
+            desk.close()
             await run_in_threadpool(services.close)
 
     app = FastAPI(
@@ -65,21 +67,19 @@ def create_app(services: Services) -> FastAPI:
         openapi_url="/api/v1/openapi.json",
         docs_url=None,
         redoc_url=None,
-        generate_unique_id_function=lambda route: route.name,
     )
     app.state.services = services
     errors.install(app)
     app.add_middleware(Limits, settings=services.settings)
+    app.add_middleware(Express, services=services)
     app.add_middleware(Gate, services=services)
     app.state.requests = Requests()
     app.add_middleware(Counting, requests=app.state.requests)
-    app.include_router(health.router)
-    app.include_router(metrics.router)
     of_tasks = (tasks, artifacts, logs, scalars, plots, blobs)
     of_runs = (pipelines, runs, steps, hooks, history)
-    for part in (*of_tasks, models, *of_runs, queues, agents, events, projections, audit, whoami, admin):
-        router = part.router
-        app.include_router(router, prefix="/api/v1", dependencies=[Depends(actor_of)], responses=problems(401, 503))
-    app.router.routes.insert(0, Express(services, app.router))
+    others = (queues, agents, events, projections, audit, whoami, admin)
+    for part in (health, metrics, *of_tasks, models, *of_runs, *others):
+        # Not by the framework's way to include a router, which would look at every route a second time.
+        app.router.routes += part.router.routes
     app.openapi = lambda: describe(app)
     return app

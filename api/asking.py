@@ -3,11 +3,13 @@
 import hmac
 import uuid
 from collections.abc import Sequence
+from functools import lru_cache
 from hashlib import sha256
 from typing import Annotated, Any
 
 from fastapi import Depends, Header, Request, Response
 from starlette.concurrency import run_in_threadpool
+from starlette.datastructures import URL
 
 from api.errors import Problem
 from api.services import Services
@@ -16,6 +18,7 @@ from api.wire import etag, position_from, position_text, version_from_etag
 from controller.handle import Answer, By
 
 WAIT_FOR_PROJECTION = 2.0  # seconds
+GLANCE = 0.5  # seconds that a list waits for what others have written by now; then it shows what there is
 
 
 # What waits for nothing is async all the same: the framework hands the rest to a thread, which takes longer than this.
@@ -53,14 +56,22 @@ async def authenticated(request: Request, services: Services) -> str:
 
 def check_that_no_page_asks(request: Request) -> None:
     """Refuse what a page of another site has a browser on this machine ask: nobody but this machine is trusted."""
-    origin = request.headers.get("origin")
-    ours = origin is None or origin == f"{request.url.scheme}://{request.url.netloc}"
-    if not (ours and is_loopback(request.url.hostname or "")):
+    scope, headers = request.scope, request.headers
+    server = tuple(scope.get("server") or ()) or None
+    if not _is_asked_here(scope["scheme"], headers.get("host"), server, headers.get("origin")):
         said = (
             "Without tokens this server answers only when asked as 127.0.0.1 or localhost, and no other site's page: "
             "make a token with `foldline-server token create NAME`."
         )
         raise Problem(401, "unauthorized", said, {"WWW-Authenticate": "Bearer"})
+
+
+@lru_cache(maxsize=1_000)  # who asks again and again, says the same of it each time
+def _is_asked_here(scheme: str, host: str | None, server: tuple[str, int] | None, origin: str | None) -> bool:
+    """Whether this machine is asked under a name of its own, by a page of this server if by one at all."""
+    headers = [] if host is None else [(b"host", host.encode("latin-1"))]
+    url = URL(scope={"scheme": scheme, "server": server, "path": "/", "headers": headers})
+    return origin in (None, f"{url.scheme}://{url.netloc}") and is_loopback(url.hostname or "")
 
 
 Actor = Annotated[str, Depends(actor_of)]
@@ -86,12 +97,20 @@ Expected = Annotated[int | None, Depends(expected)]
 
 
 def caught_up(*names: str) -> Any:
-    """A dependency of a list that is made from these projections: wait until they have seen `min_position`."""
+    """A dependency of a list that is made from these projections: wait until they have seen `min_position`.
+
+    Without one a list has seen all that was written before it was asked for, unless that would take too long.
+    """
 
     def wait(services: Wired, min_position: str | None = None) -> None:
         if min_position is None:
+            services.projections.wait_for(services.store.head(), GLANCE, names=names)
             return
-        if not services.projections.wait_for(position_from(min_position), WAIT_FOR_PROJECTION, names=names):
+        asked = position_from(min_position)
+        if services.projections.wait_for(asked, WAIT_FOR_PROJECTION, names=names):
+            return
+        # Beyond the end of the log is who remembers a write from before a backup was put back: it never comes again.
+        if services.store.head() >= asked or services.projections.stopped(names) is not None:
             raise Problem(503, "projection-behind", _behind(services, names), {"Retry-After": "1"})
 
     return Depends(wait)

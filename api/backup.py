@@ -4,9 +4,7 @@ The key of the data folder and the keys that sign the log stay where they are: w
 and shall not be able to act as the server, or to sign in its name.
 """
 
-import shutil
 import sqlite3
-import tempfile
 import time
 from collections.abc import Generator
 from contextlib import closing, contextmanager
@@ -16,7 +14,7 @@ from typing import cast
 import msgspec
 from sqlalchemy import Connection, inspect, text
 
-from api.backup_files import copy_files, sync
+from api.backup_files import copy_files, sync, workplace
 from api.settings import Settings
 from api.version import VERSION
 from api.wire import time_text
@@ -25,6 +23,7 @@ from eventstore.dialects import Dialect
 from eventstore.versions import VERSION_TABLE, current
 
 FORMAT = 1
+UNFINISHED = ".foldline-backup-"  # how the names of folders begin in which a backup is being made
 PAGE, SQLITE, POSTGRESQL = "backup.json", "foldline.db", "foldline.dump"
 
 
@@ -119,17 +118,13 @@ def _folder(to: Path) -> Generator[Path]:
         raise Refused(f"{to} is there already: name a folder that is not, or is empty.")
     try:
         to.parent.mkdir(parents=True, exist_ok=True)
-        folder = Path(tempfile.mkdtemp(prefix=f".{to.name}-", dir=to.parent))
-    except OSError as error:
-        raise Refused(f"Nothing can be written at {to} ({error.strerror}): name another place.") from error
-    try:
-        yield folder
-        sync(folder)
-        folder.rename(to)
+        with workplace(to.parent, UNFINISHED) as folder:
+            yield folder
+            sync(folder)
+            folder.rename(to)
     except (OSError, sqlite3.Error) as error:
-        raise Refused(f"The backup could not be written ({error}): see that there is room at {to.parent}.") from error
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        cure = f"see that there is room at {to.parent}, and the right to write, or name another place"
+        raise Refused(f"The backup could not be written ({error}): {cure}.") from error
 
 
 def _copy_sqlite(database: Dialect, target: Path) -> tuple[str, dict[str, Head]]:

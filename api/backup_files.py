@@ -1,8 +1,12 @@
 """The files beside the database: artifacts under their hashes, and what attempts have printed, copied and checked."""
 
+import fcntl
 import os
 import re
-from collections.abc import Iterator
+import shutil
+import tempfile
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
@@ -60,6 +64,34 @@ def _copy(source: Path, target: Path, copied: Copied) -> str:
             left -= len(piece)
             copied.bytes += len(piece)
     return digest.hexdigest()
+
+
+@contextmanager
+def workplace(parent: Path, prefix: str) -> Generator[Path]:
+    """A folder in `parent` for what is not whole yet, which goes at the end, unless it was given another name.
+
+    Those that killed processes have left there go first: who is at work in one holds a lock on it. Raises OSError.
+    """
+    for left in parent.glob(f"{prefix}*"):
+        with suppress(OSError), _held(left):
+            shutil.rmtree(left, ignore_errors=True)
+    folder = Path(tempfile.mkdtemp(prefix=prefix, dir=parent))
+    try:
+        with _held(folder):
+            yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def _held(folder: Path) -> Generator[None]:
+    """The lock dies with its process. Raises BlockingIOError when somebody else has it."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def sync(folder: Path) -> None:

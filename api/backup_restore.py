@@ -2,7 +2,6 @@
 
 import shutil
 import sqlite3
-import tempfile
 from collections.abc import Generator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -11,15 +10,17 @@ from sqlalchemy import inspect, make_url
 
 from api import backup_postgresql
 from api.backup import POSTGRESQL, SQLITE, Manifest, manifest_of
-from api.backup_files import Copied, blobs_of, copy_files, logs_of, sync
+from api.backup_files import Copied, blobs_of, copy_files, logs_of, sync, workplace
 from api.settings import Settings
 from domain.refused import Refused
 from eventstore.audit.verification import verify
 from eventstore.dialects import Dialect
-from eventstore.sql import SqlStore, migrate, open_store
+from eventstore.sql import SqlStore, address_of, migrate, open_store
 from eventstore.versions import REVISIONS
 from projections.all import PROJECTIONS
 from projections.runner import Runner
+
+UNFINISHED = ".restore-"  # how the names of folders begin in which something is being put back
 
 
 def restore(settings: Settings, source: Path) -> tuple[Manifest, Copied]:
@@ -69,22 +70,28 @@ def _check_no_files(data: Path) -> None:
 
 @contextmanager
 def _files(data: Path, source: Path, manifest: Manifest) -> Generator[Copied]:
-    """Artifacts and logs, in their place once all inside has gone well."""
+    """Artifacts and logs, in their place while what is inside puts the database there, and gone again if it fails.
+
+    In this order: where a restore was killed, there may be files without a database, which nobody takes for a whole.
+    """
     data.mkdir(parents=True, exist_ok=True)
-    folder = Path(tempfile.mkdtemp(prefix=".restore-", dir=data))
-    try:
+    with workplace(data, UNFINISHED) as folder:
         copied = copy_files(source, folder)
         if (copied.blobs, copied.logs) != (manifest.blobs, manifest.logs):
             had = f"{manifest.blobs:,} artifacts and {manifest.logs:,} logs"
             raise Refused(f"The backup is not whole: it had {had}, and has {copied.blobs:,} and {copied.logs:,}.")
         sync(folder)
-        yield copied
-        for part in folder.iterdir():
-            # There are no files in it, which was looked at before.
-            shutil.rmtree(data / part.name, ignore_errors=True)
-            part.rename(data / part.name)
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        placed = [data / part.name for part in folder.iterdir()]
+        try:
+            for place in placed:
+                # There are no files in it, which was looked at before.
+                shutil.rmtree(place, ignore_errors=True)
+                (folder / place.name).rename(place)
+            yield copied
+        except BaseException:
+            for place in placed:
+                shutil.rmtree(place, ignore_errors=True)
+            raise
 
 
 def _to_sqlite(settings: Settings, source: Path, manifest: Manifest) -> None:
@@ -92,12 +99,12 @@ def _to_sqlite(settings: Settings, source: Path, manifest: Manifest) -> None:
     assert path is not None
     path.parent.mkdir(parents=True, exist_ok=True)
     # Under another name until it is known to be good: a server finds it whole or not at all.
-    with tempfile.TemporaryDirectory(prefix=".restore-", dir=path.parent) as folder:
-        copy = Path(folder) / path.name
+    with workplace(path.parent, UNFINISHED) as folder:
+        copy = folder / path.name
         shutil.copyfile(source / SQLITE, copy)
         _check_file(copy)
-        _check_log(f"sqlite:///{copy}", manifest)
-        sync(Path(folder))
+        _check_log(address_of(copy), manifest)
+        sync(folder)
         copy.rename(path)
 
 

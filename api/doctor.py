@@ -3,12 +3,13 @@
 import sqlite3
 import time
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, cast
 
 from sqlalchemy import inspect
 
 from api.findings import Finding, size
 from api.settings import Settings
+from eventstore.audit.tree import StoredTree
 from eventstore.sql import SqlStore
 from eventstore.sqlite import Sqlite
 from eventstore.versions import REVISIONS
@@ -18,6 +19,8 @@ LARGEST_WAL = 1024**3  # bytes
 MOST_BEHIND = 60  # seconds
 LONGEST_SNAPSHOT = 60  # seconds
 CLOCKS_DIFFER = 1.0  # seconds
+LONGEST_LOOK = 5.0  # seconds, at the pages of the file: who asks a server for its findings waits
+STEPS_BETWEEN = 100_000  # of SQLite's own machine, between two looks at the clock
 LOOKS, BETWEEN_LOOKS = 5, 0.25  # for a reader that stays: times, seconds
 
 # https://www.sqlite.org/wal.html#walresetbug
@@ -29,14 +32,19 @@ def examine(
     store: SqlStore,
     *,
     followed: bool,
+    unsigned: str | None = None,
     clock: Callable[[], float] = time.time,
     pause: Callable[[float], None] = time.sleep,
 ) -> Iterator[Finding]:
-    """`followed`: projections should be up to date, because a server follows. `clock`: seconds since 1970."""
+    """`followed`: projections should be up to date, because a server follows. `unsigned`: why a server does not sign.
+
+    `clock`: seconds since 1970.
+    """
     yield from _database(settings, store, pause)
     yield Finding.of("schema", f"schema version {REVISIONS[-1]}")
     heads = store.heads(store.shards)
     yield Finding.of("log", f"log: {sum(heads.values()):,} events")
+    yield _audit(store, heads, unsigned)
     yield _clock(store, heads, clock)
     yield from _projections(store, followed, clock)
 
@@ -44,6 +52,7 @@ def examine(
 def _database(settings: Settings, store: SqlStore, pause: Callable[[float], None]) -> Iterator[Finding]:
     if isinstance(store.database, Sqlite):
         yield sqlite_version(sqlite3.sqlite_version)
+        yield _pages(store.database)
         yield _wal(settings)
         yield _reader(store.database, pause)
     else:
@@ -67,6 +76,24 @@ def _wal(settings: Settings) -> Finding:
     count = wal.stat().st_size if wal.exists() else 0
     grown = "" if count < LARGEST_WAL else "a reader has kept it from being emptied: restart the server"
     return Finding.of("wal", f"write-ahead log: {size(count)}", fail=grown)
+
+
+def _pages(database: Sqlite, seconds: float = LONGEST_LOOK) -> Finding:
+    """Whether the file is what SQLite has written, as far as that can be seen in so many seconds."""
+    with database.reading() as connection:
+        raw = cast(sqlite3.Connection, connection.connection.driver_connection)
+        until = time.monotonic() + seconds
+        raw.set_progress_handler(lambda: time.monotonic() > until, STEPS_BETWEEN)
+        try:
+            [(said, *_), *_] = raw.execute("PRAGMA quick_check(1)").fetchall()
+        except sqlite3.DatabaseError as error:
+            said = str(error)
+        finally:
+            raw.set_progress_handler(None, 0)
+    if said == "interrupted":
+        return Finding.of("pages", f"pages of the file: nothing wrong in the first {seconds:g} s of looking")
+    cure = "stop the server and put a backup back; `audit verify` tells whether the log is whole"
+    return Finding.of("pages", "pages of the file", fail="" if said == "ok" else f"{said.splitlines()[-1]}: {cure}")
 
 
 def _reader(database: Sqlite, pause: Callable[[float], None]) -> Finding:
@@ -132,6 +159,12 @@ def _postgresql(store: SqlStore) -> Iterator[Finding]:
         if long
         else "",
     )
+
+
+def _audit(store: SqlStore, heads: dict[int, int], unsigned: str | None) -> Finding:
+    tree = StoredTree(store.database)
+    count = sum(max(head - tree.signed(shard), 0) for shard, head in heads.items())
+    return Finding.of("audit", f"audit: {count:,} events are not signed yet", fail=unsigned or "")
 
 
 def _clock(store: SqlStore, heads: dict[int, int], clock: Callable[[], float]) -> Finding:

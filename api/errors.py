@@ -18,7 +18,7 @@ from domain.refused import Invalid, Refused, Unknown
 from domain.run import Diverged
 from eventstore.blobs import TooLarge
 from eventstore.logs import LogGap
-from eventstore.store import StoreBusy, StoreUnavailable
+from eventstore.store import StoreBroken, StoreBusy, StoreDamaged, StoreUnavailable
 
 log = structlog.get_logger()
 
@@ -136,6 +136,15 @@ def install(app: FastAPI) -> None:
         assert isinstance(error, StoreUnavailable)
         return answer_to(request, error)
 
+    async def on_broken(request: Request, error: Exception) -> Response:
+        assert isinstance(error, StoreBroken)
+        log.error("what the database holds cannot be read", path=request.url.path, error=str(error))
+        cure = "upgrade this server, or see what `foldline-server audit verify` says"
+        if isinstance(error, StoreDamaged):
+            request.app.state.services.health.found(error)
+            cure = "what `foldline-server doctor` and `foldline-server audit verify` say tells how much of it"
+        return problem(request, 500, "internal", f"This cannot be read: {error}; {cure}.")
+
     async def on_disk(request: Request, error: Exception) -> Response:
         assert isinstance(error, OSError)
         if error.errno not in DISK_TROUBLE:
@@ -170,6 +179,7 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(LogGap, on_gap)
     app.add_exception_handler(TooLarge, on_large)
     app.add_exception_handler(StoreUnavailable, on_unavailable)
+    app.add_exception_handler(StoreBroken, on_broken)
     app.add_exception_handler(OSError, on_disk)
     app.add_exception_handler(HTTPException, on_http)
     app.add_exception_handler(ClientDisconnect, on_gone)

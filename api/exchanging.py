@@ -6,9 +6,9 @@ from typing import Any
 
 import msgspec
 from fastapi import Request, Response
-from starlette.concurrency import run_in_threadpool
 
 from api.awaiting import ended_when_client_leaves
+from api.desk import Desk
 from api.services import Services
 from api.views import run_as_task, task_view
 from api.waiting import NOTHING, Waiter, Waiting
@@ -59,16 +59,36 @@ async def exchanged(
     A newer exchange of the session, the client's leaving and the server's end cut it short.
     """
     waiting: Waiting = request.app.state.waiting
+    desk: Desk = request.app.state.desk
+    if seconds:
+        found = await _awaited(request, services, agent_id, session, look, takes_work, seconds)
+    else:
+        waiting.end_session(session)
+        found = await desk.carry_out(look)
+    waiting.tell(agent_id, _stops(found))
+    return found
+
+
+async def _awaited(
+    request: Request,
+    services: Services,
+    agent_id: str,
+    session: str,
+    look: Callable[[], Exchanged],
+    takes_work: bool,
+    seconds: float,
+) -> Exchanged:
+    waiting: Waiting = request.app.state.waiting
+    desk: Desk = request.app.state.desk
     with waiting.exchange(session) as waiter:
-        found = await run_in_threadpool(look)
-        if seconds and not _is_news(found, waiting, agent_id):
+        found = await desk.carry_out(look)
+        if not _is_news(found, waiting, agent_id):
             # Until here work of any queue has woken it: which ones are its own is only sure once it has looked.
             waiter.queues = frozenset(services.exchange.queues_of(agent_id)) if takes_work else NOTHING
             deadline = asyncio.get_running_loop().time() + seconds
             async with ended_when_client_leaves(request, waiter):
                 while not _is_news(found, waiting, agent_id) and await _woken(services, waiter, deadline):
-                    found = await run_in_threadpool(look)
-    waiting.tell(agent_id, _stops(found))
+                    found = await desk.carry_out(look)
     return found
 
 

@@ -5,11 +5,10 @@ same address in `api/routes/agents.py`, which the API's description is made from
 """
 
 import re
-from typing import Annotated, Any, Literal, NoReturn
+from typing import Annotated, Literal
 
 import msgspec
-from fastapi import Request
-from starlette.routing import BaseRoute, Match, NoMatchFound
+from fastapi import Request, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.agent_bodies import LONGEST_WAIT, MOST_HELD
@@ -21,7 +20,6 @@ from controller import exchange
 from domain.refused import Invalid
 
 _ADDRESS = re.compile(r"/api/v1/agents/([0-9a-f]{32})/exchange")
-_LEFT = "foldline.left"  # in the scope of a request that is not for this way
 _JSON = (b"content-type", b"application/json")
 
 # The same bounds as in api/agent_bodies.py: a test compares.
@@ -52,34 +50,38 @@ class _Exchange(msgspec.Struct, forbid_unknown_fields=True):
 _decoder = msgspec.json.Decoder(_Exchange)
 
 
-class Express(BaseRoute):
-    """The first of the routes of `router`, to which it leaves what it does not take."""
+class Express:
+    """ASGI middleware, inside of the gate: who asks is known there, before anything of the body is read."""
 
     path = "/agents/{agent_id}/exchange"  # by which the request is counted
 
-    def __init__(self, services: Services, router: ASGIApp) -> None:
-        self._services, self._router = services, router
+    def __init__(self, app: ASGIApp, services: Services) -> None:
+        self._app, self._services = app, services
 
-    def matches(self, scope: Scope) -> tuple[Match, Scope]:
-        if scope["type"] == "http" and scope["method"] == "POST" and _LEFT not in scope:
-            address = _ADDRESS.fullmatch(scope["path"])
-            # Who asks is known to the gate, and what has no type is not known to be JSON.
-            if address and "actor" in scope.get("state", ()) and _JSON in scope["headers"]:
-                return Match.FULL, {"route": self, "path_params": {"agent_id": address[1]}}
-        return Match.NONE, {}
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and (address := _ADDRESS.fullmatch(scope["path"])) and self._takes(scope):
+            body = await _body(receive)
+            said = read(body)
+            if said is not None:
+                scope["route"] = self
+                await self._answer(address[1], said, scope, receive, send)
+                return
+            receive = _again(body, receive)
+        await self._app(scope, receive, send)
 
-    def url_path_for(self, name: str, /, **path_params: Any) -> NoReturn:
-        raise NoMatchFound(name, path_params)
+    def _takes(self, scope: Scope) -> bool:
+        """Whether it is plainly a body of JSON that may be read. Without a type, or a length, it is not known to be."""
+        if scope["method"] != "POST" or _JSON not in scope["headers"] or "actor" not in scope.get("state", ()):
+            return False
+        length = next((value for name, value in scope["headers"] if name == b"content-length"), b"")
+        return length.isdigit() and int(length) <= self._services.settings.most_json_bytes
 
-    async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
-        request = Request(scope, receive, send)
-        body = await request.body()
-        said = read(body)
-        if said is None:
-            scope[_LEFT] = True
-            await self._router(scope, _again(body, receive), send)
-            return
-        answer = await answer_exchange(request, self._services, scope["path_params"]["agent_id"], said)
+    async def _answer(self, agent_id: str, said: Said, scope: Scope, receive: Receive, send: Send) -> None:
+        request = Request(scope, receive)
+        try:
+            answer = await answer_exchange(request, self._services, agent_id, said)
+        except Exception as error:
+            answer = await _handled(request, error)
         await answer(scope, receive, send)
 
 
@@ -103,6 +105,25 @@ def _report(report: _Report) -> exchange.Report:
         exit_code=report.exit_code,
         began_at=None if report.began_at is None else time_from(report.began_at),
     )
+
+
+async def _handled(request: Request, error: Exception) -> Response:
+    """What is said of it in a route. Raises it when nothing is: the framework does so further out."""
+    handlers = request.app.exception_handlers
+    for kind in type(error).__mro__:
+        if kind in handlers and kind is not Exception:
+            return await handlers[kind](request, error)
+    raise error
+
+
+async def _body(receive: Receive) -> bytes:
+    """All of it; nothing when the client leaves before its end."""
+    body = b""
+    while (message := await receive())["type"] == "http.request":
+        body += message.get("body", b"")
+        if not message.get("more_body", False):
+            return body
+    return b""
 
 
 def _again(body: bytes, receive: Receive) -> Receive:

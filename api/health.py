@@ -7,6 +7,7 @@ from collections.abc import Callable
 from sqlalchemy import text
 
 from eventstore.sql import SqlStore
+from eventstore.store import StoreDamaged
 from eventstore.versions import VERSION_TABLE
 
 PROOF_LASTS = 1.0  # seconds: whoever asks more often is told what was found out last
@@ -23,11 +24,18 @@ class Health:
         self._store, self._closing, self._monotonic = store, closing, monotonic
         self._mutex = threading.Lock()
         self._proven_at: float | None = None
+        self._damage: str | None = None
+
+    def found(self, damage: StoreDamaged) -> None:
+        """Somebody has met it. It does not mend itself, so that this is said until the server ends."""
+        self._damage = f"{damage}."
 
     def trouble(self) -> str | None:
         """Why no work can be taken, as a sentence with the cure; None when all is well."""
         if self._closing.is_set():
             return "The server is ending: ask the one that takes its place."
+        if self._damage is not None:
+            return self._damage
         try:
             self._store.head()
         except Exception as error:

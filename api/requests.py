@@ -7,6 +7,7 @@ from fastapi import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.errors import problem
+from api.routed import BASE
 from eventstore.measures import Histogram
 
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
@@ -64,7 +65,8 @@ class Counting:
         finally:
             requests.in_progress -= 1
             method = scope["method"] if scope["method"] in METHODS else "other"
-            requests.add(method, getattr(scope.get("route"), "path", ""), status, perf_counter() - began)
+            route: str = getattr(scope.get("route"), "path", "")
+            requests.add(method, route.removeprefix(BASE), status, perf_counter() - began)
 
     def _is_too_much(self, path: str) -> bool:
         # Most of those in progress may be asleep in a poll: only when there are many is it worth to ask how many wait.

@@ -7,6 +7,8 @@ from pydantic import SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 from sqlalchemy import make_url
 
+from eventstore.sql import address_of
+
 
 class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="FOLDLINE_SERVER_", extra="forbid")
@@ -30,7 +32,7 @@ class Settings(BaseSettings):
     @property
     def url(self) -> str:
         """The database's address."""
-        return self.db or f"sqlite:///{(self.data / 'foldline.db').absolute()}"
+        return self.db or address_of((self.data / "foldline.db").absolute())
 
     @property
     def sqlite_path(self) -> Path | None:

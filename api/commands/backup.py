@@ -17,6 +17,7 @@ from api.findings import size
 from api.settings import Settings
 from eventstore.dialects import Dialect
 from eventstore.errors import DatabaseInUse
+from eventstore.filelock import holder_of
 from eventstore.sqlite import Sqlite
 
 
@@ -53,5 +54,8 @@ def _opened(settings: Settings) -> Dialect:
         return Postgresql(make_url(settings.url), 1)
     path = settings.sqlite_path
     if path is None or not path.exists():
+        # Whose file was removed has it open, and all that is in it, until he ends.
+        if path is not None and (busy := holder_of(path)) is not None:
+            raise busy
         raise Failed(f"there is no database at {path or settings.url}: is --db or --data right?")
     return Sqlite(path, "")

@@ -21,8 +21,9 @@ from api.findings import Finding, size
 from api.settings import Settings
 from api.version import VERSION
 from eventstore.errors import CannotOpen, DatabaseInUse
+from eventstore.filelock import holder_of
 from eventstore.sql import open_store
-from eventstore.store import StoreUnavailable
+from eventstore.store import StoreBroken, StoreUnavailable
 from eventstore.versions import VERSION_TABLE
 
 LITTLE_FREE, TOO_LITTLE_FREE = 1_000_000_000, 100_000_000  # bytes
@@ -66,6 +67,11 @@ def _folder(data: Path) -> Iterator[Finding]:
     about = f"data folder {data}" + ("" if there == data else ", which the server will make")
     wrong = f"{there} cannot be written: give --data another folder, or mend its rights"
     yield Finding.of("data", about, fail="" if os.access(there, os.W_OK | os.X_OK) else wrong)
+    for name, can in (("admin.key", "command this server"), ("audit.key", "sign the log in its name")):
+        key = data / name
+        if key.exists() and key.stat().st_mode & 0o077:
+            cure = f"who reads it can {can}: chmod 600 {key}, and make a new one if somebody may have read it"
+            yield Finding.of("key", f"{key} is not its owner's alone", warn=cure)
     yield _room(there)
 
 
@@ -94,6 +100,11 @@ def _file(settings: Settings, path: Path) -> Iterator[Finding]:
     there = _first_that_is(path.parent)
     if there.stat().st_dev != _first_that_is(settings.data).stat().st_dev:
         yield _room(there)
+    if not path.exists() and (busy := holder_of(path)) is not None:
+        cure = "put it back, or save what is there with `foldline-server backup` before that process ends"
+        yield Finding.of("database", f"database {path} was removed under its server", fail=cure)
+        yield from _held(settings, busy)
+        return
     if not path.exists() or not path.stat().st_size:
         yield Finding.of("database", f"database {path}: none yet, `foldline-server serve` makes it")
         return
@@ -115,6 +126,8 @@ def _opened(settings: Settings) -> Iterator[Finding]:
             yield Finding.of("holder", "held by nobody")
         # Where nobody holds the file nobody follows: the projections catch up when a server starts.
         yield from examine(settings, store, followed=store.database.shared)
+    except StoreBroken as error:
+        yield Finding.of("database", f"database {_shown(settings.url)}", fail=sentence_of(error) or str(error))
     finally:
         store.close()
 

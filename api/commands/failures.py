@@ -4,7 +4,7 @@ from pydantic import ValidationError
 
 from domain.refused import Refused
 from eventstore.errors import CannotOpen
-from eventstore.store import StoreUnavailable
+from eventstore.store import StoreBroken, StoreDamaged, StoreUnavailable
 
 
 class Failed(Exception):
@@ -20,6 +20,11 @@ def sentence_of(error: Exception) -> str | None:
             return f"the setting FOLDLINE_SERVER_{name} makes no sense: {wrong['msg']}"
         case StoreUnavailable():
             return f"{error}; is it running, and is --db right?"
+        case StoreDamaged():
+            return str(error)
+        case StoreBroken():
+            cure = "upgrade this program, or see what `foldline-server audit verify` says"
+            return f"what the database holds cannot be read: {error}; {cure}"
         case Failed() | CannotOpen() | Refused():
             return str(error)
         case _:

@@ -27,7 +27,7 @@ def run(asked: Namespace) -> int:
 def serve(
     settings: Settings, *, ready: Callable[[Services], None], before_the_end: Callable[[], None] = nothing
 ) -> int:
-    """Serve until a signal comes. Raises Failed and CannotOpen before anything is served."""
+    """Serve until a signal comes. Raises Failed, CannotOpen and StoreBroken before anything is served."""
     # First of all: who finds the port taken shall not have opened the database.
     with listener(settings) as listening:
         settings = settings.model_copy(update={"port": listening.getsockname()[1]})
@@ -50,12 +50,17 @@ def opened(settings: Settings) -> Services:
         raise Failed(
             f"cannot use {settings.data}: {error.strerror}; give --data a folder that can be written"
         ) from error
-    if not settings.is_loopback and not services.tokens.needed():
+    try:
+        if not settings.is_loopback and not services.tokens.needed():
+            raise Failed(
+                f"whoever reaches {settings.host} could command this server: make a token first, with "
+                "`foldline-server token create NAME` and the same --db and --data"
+            )
+        # What cannot be read is said now, in a sentence, and not by a web server that cannot start.
+        services.controller.catch_up()
+    except BaseException:
         services.close()
-        raise Failed(
-            f"whoever reaches {settings.host} could command this server: make a token first, with "
-            "`foldline-server token create NAME` and the same --db and --data"
-        )
+        raise
     return services
 
 

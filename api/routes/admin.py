@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import Annotated
 
 import msgspec
-from fastapi import APIRouter, Depends, Response
+from fastapi import Depends, Response
 
-from api import shapes
+from api import routed, shapes
 from api.asking import Actor, Wired
 from api.backup import back_up
 from api.bodies import CreateToken, MakeBackup
@@ -23,7 +23,7 @@ async def only_admin(actor: Actor) -> None:
         raise Problem(403, "forbidden", said)
 
 
-router = APIRouter(prefix="/admin", tags=["service"])
+router = routed.router("service", prefix="/admin")
 AdminOnly = Annotated[None, Depends(only_admin)]
 
 
@@ -48,7 +48,7 @@ def create_token(body: CreateToken, services: Wired, _: AdminOnly) -> Response:
 )
 def doctor(services: Wired, _: AdminOnly) -> Response:
     """What `foldline-server doctor` asks of a server that holds the database. May take a second or two."""
-    findings = examine(services.settings, services.store, followed=True)
+    findings = examine(services.settings, services.store, followed=True, unsigned=services.sealer.error)
     return JsonResponse({"items": [finding.row() for finding in findings]})
 
 

@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from typing import Any
 
-from fastapi import APIRouter, Request, Response
+from fastapi import Request, Response
 
-from api import agent_bodies
+from api import agent_bodies, routed
 from api.addresses import AgentId
 from api.asking import WAIT_FOR_PROJECTION, Wired, caught_up
 from api.documented import problems
@@ -16,7 +16,7 @@ from controller.exchange import Held
 from domain.refused import Invalid, Unknown
 from projections import queries
 
-router = APIRouter(tags=["agents"])
+router = routed.router("agents")
 MADE_FROM = ("agents", "tasks", "runs")
 
 OF_SESSION = problems(400, 404, 409, 413, 422)

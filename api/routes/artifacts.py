@@ -2,9 +2,9 @@
 
 from collections.abc import Sequence
 
-from fastapi import APIRouter, Response
+from fastapi import Response
 
-from api import bodies, shapes
+from api import bodies, routed, shapes
 from api.addresses import TaskId
 from api.asking import Asking, Expected, Wired, said
 from api.controllers import asked_of, task_of
@@ -18,7 +18,7 @@ from controller.handle import Answer, By
 from domain.refused import Invalid
 from domain.task import ArtifactAdded, ModelAdded, RemoveArtifacts
 
-router = APIRouter(tags=["tasks"])
+router = routed.router("tasks")
 
 
 @router.get(

@@ -5,9 +5,10 @@ from contextlib import contextmanager
 from dataclasses import asdict
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Query, Response
+from fastapi import Query, Response
 from pydantic import BaseModel, Field
 
+from api import routed
 from api.asking import Wired
 from api.bodies import Body, example
 from api.documented import problems
@@ -23,7 +24,7 @@ from eventstore.audit.keys import public_keys_from
 from eventstore.audit.tree import StoredTree, checkpoint_of
 from eventstore.audit.verification import verify
 
-router = APIRouter(tags=["audit"])
+router = routed.router("audit")
 
 MOST_EVENTS = 10**18 - 1
 Size = Annotated[int | None, Query(ge=1, le=MOST_EVENTS, description="How many events the checkpoint covers.")]

@@ -4,10 +4,11 @@ import re
 from collections.abc import Generator, Mapping
 from typing import IO, Annotated, Any
 
-from fastapi import APIRouter, Header, Request, Response
+from fastapi import Header, Request, Response
 from fastapi.responses import StreamingResponse
 from starlette.concurrency import run_in_threadpool
 
+from api import routed
 from api.addresses import Sha256
 from api.asking import Wired
 from api.documented import problems
@@ -17,7 +18,7 @@ from api.services import Services
 from domain.refused import Invalid, Unknown
 from eventstore.blobs import WrongDigest
 
-router = APIRouter(tags=["blobs"])
+router = routed.router("blobs")
 
 PIECE = 1_048_576  # bytes read or written at once
 _RANGE = re.compile(r"bytes=(\d*)-(\d*)")

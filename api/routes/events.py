@@ -3,11 +3,11 @@
 from collections.abc import AsyncGenerator
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Header, Query, Request, Response
+from fastapi import Header, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.concurrency import run_in_threadpool
 
-from api import streams
+from api import routed, streams
 from api.asking import Wired
 from api.documented import problems
 from api.live import PING_EVERY
@@ -20,7 +20,7 @@ from api.waiting import Waiting
 from api.wire import JsonResponse, position_from, position_text
 from domain.refused import Invalid
 
-router = APIRouter(tags=["events"])
+router = routed.router("events")
 
 PIECE = 200  # events that are read at once while it is live
 

@@ -1,18 +1,19 @@
 """Whether the server lives and can work, and which one it is. Open to all: nothing here is anybody's."""
 
 import structlog
-from fastapi import APIRouter, Response
+from fastapi import Response
 
 from api import shapes
 from api.asking import Wired
 from api.documented import problems
 from api.errors import Problem
+from api.routed import open_router
 from api.version import VERSION
 from api.wire import JsonResponse
 from eventstore.versions import REVISIONS
 
 log = structlog.get_logger()
-router = APIRouter(tags=["service"])
+router = open_router("service")
 
 
 @router.get("/livez", response_model=shapes.Alive, summary="Ask whether the process answers")

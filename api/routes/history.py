@@ -3,10 +3,10 @@
 from dataclasses import asdict
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Header, Query, Request, Response
+from fastapi import Header, Query, Request, Response
 from starlette.concurrency import run_in_threadpool
 
-from api import run_shapes, streams
+from api import routed, run_shapes, streams
 from api.addresses import RunId
 from api.asking import WAIT_FOR_PROJECTION, Wired
 from api.bodies import Nothing
@@ -23,10 +23,10 @@ from domain.refused import Invalid, Unknown
 from eventstore.store import StoreBroken
 from projections.differences import Difference, differences
 
-router = APIRouter(tags=["runs"])
+router = routed.router("runs")
 
 LAST = 2**31 - 1
-CHECKED = ["events", "decisions", "work", "projections"]
+CHECKED = ["events", "decisions", "work", "snapshots", "projections"]
 
 Version = Annotated[int, Query(ge=0, le=LAST)]
 MOMENT: dict[str, Any] = {
@@ -102,14 +102,14 @@ async def replay_run(
     responses=problems(400, 404, 413, 422),
 )
 def verify_run(run_id: RunId, services: Wired, body: Nothing | None = None) -> Response:
-    """Folds the events again, decides again, and compares: events, decisions, work and the rows of the lists."""
+    """Folds the events again, decides again, and compares: events, decisions, work, snapshot, and rows of the lists."""
     found = _verified(services, run_id)
     return JsonResponse({"ok": not found["differences"], **found, "checked": CHECKED})
 
 
 def _verified(services: Services, run_id: str) -> dict[str, Any]:
     try:
-        verified = verify.verify_run(services.store, run_id)
+        verified = verify.verify_run(services.store, run_id, keeper=services.keeper)
         services.projections.wait_for(services.store.head(), WAIT_FOR_PROJECTION)
         rows = differences(services.store, run_id)
     except StoreBroken as broken:

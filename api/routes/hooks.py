@@ -1,8 +1,8 @@
 """What a run asks the process that runs its pipeline's own Python, and what that answers."""
 
-from fastapi import APIRouter, Request, Response
+from fastapi import Request, Response
 
-from api import run_bodies, run_shapes
+from api import routed, run_bodies, run_shapes
 from api.addresses import RunId
 from api.asking import Asking, Wired, said
 from api.awaiting import awaited
@@ -13,7 +13,7 @@ from api.wire import JsonResponse
 from domain.lifecycle import RUN_ENDED
 from domain.run import Run
 
-router = APIRouter(tags=["runs"])
+router = routed.router("runs")
 
 
 @router.get(

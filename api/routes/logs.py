@@ -8,11 +8,11 @@ from typing import Annotated, Any
 
 import msgspec
 import structlog
-from fastapi import APIRouter, Header, Query, Request, Response
+from fastapi import Header, Query, Request, Response
 from fastapi.responses import StreamingResponse
 from starlette.concurrency import run_in_threadpool
 
-from api import shapes
+from api import routed, shapes
 from api.addresses import TaskId
 from api.asking import Wired
 from api.controllers import task_of
@@ -28,7 +28,7 @@ from eventstore.batches import ShardClosed
 from eventstore.store import StoreUnavailable
 
 log = structlog.get_logger()
-router = APIRouter(tags=["tasks"])
+router = routed.router("tasks")
 
 PIECE = 65_536  # bytes in one event
 MOST = 1_048_576  # bytes in one answer

@@ -2,17 +2,18 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Request, Response
+from fastapi import Depends, Request, Response
 from fastapi.responses import PlainTextResponse
 from starlette.concurrency import run_in_threadpool
 
 from api.asking import Wired, actor_of, check_that_no_page_asks
 from api.documented import problems
 from api.requests import Requests
+from api.routed import open_router
 from api.services import Services
 from eventstore.store import StoreUnavailable
 
-router = APIRouter(tags=["service"])
+router = open_router("service")
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 

@@ -2,9 +2,9 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Response
+from fastapi import Response
 
-from api import shapes
+from api import routed, shapes
 from api.asking import Wired, caught_up
 from api.documented import problems
 from api.paging import ANY_OF, Cursor, Limit, Page, page, with_times
@@ -12,7 +12,7 @@ from api.wire import JsonResponse
 from domain.refused import Unknown
 from projections import queries
 
-router = APIRouter(tags=["models"])
+router = routed.router("models")
 CAUGHT_UP = caught_up("models")
 
 

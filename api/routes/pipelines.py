@@ -2,9 +2,9 @@
 
 from typing import Any
 
-from fastapi import APIRouter, Response
+from fastapi import Response
 
-from api import run_shapes
+from api import routed, run_shapes
 from api.addresses import PipelineId
 from api.asking import Asking, Wired, caught_up, said
 from api.definitions import PipelineDefinition
@@ -17,7 +17,7 @@ from api.wire import JsonResponse, time_text
 from domain.pipeline import Pipeline
 from projections import queries
 
-router = APIRouter(tags=["pipelines"])
+router = routed.router("pipelines")
 
 
 @router.post(

@@ -5,10 +5,10 @@ from typing import Annotated, Any
 from urllib.parse import quote
 
 import msgspec
-from fastapi import APIRouter, Path, Query, Response
+from fastapi import Path, Query, Response
 from pydantic import TypeAdapter
 
-from api import bodies, shapes
+from api import bodies, routed, shapes
 from api.addresses import Sha256, TaskId
 from api.asking import Wired
 from api.documented import problems
@@ -21,7 +21,7 @@ from api.wire import JsonResponse, time_text
 from domain.refused import Invalid
 from eventstore.plots import Plot, PlotKey
 
-router = APIRouter(tags=["tasks"])
+router = routed.router("tasks")
 
 ANYTHING: dict[str, Any] = {"*/*": {}}
 # Names may be long, and the address of a page holds those of the last plot before it.

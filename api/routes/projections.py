@@ -3,9 +3,10 @@
 from dataclasses import asdict
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Path, Response
+from fastapi import Path, Response
 from pydantic import BaseModel, Field
 
+from api import routed
 from api.asking import Wired
 from api.documented import problems
 from api.paging import Page, page
@@ -13,7 +14,7 @@ from api.wire import JsonResponse, position_text
 from domain.refused import Refused, Unknown
 from projections.runner import Lag, RebuildFailed
 
-router = APIRouter(tags=["projections"])
+router = routed.router("projections")
 
 WAIT_FOR_REBUILD = 25.0  # seconds: many clients give up at 30
 

@@ -3,9 +3,10 @@
 from collections.abc import Mapping
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Path, Response
+from fastapi import Path, Response
 from pydantic import BaseModel, ConfigDict, Field
 
+from api import routed
 from api.asking import WAIT_FOR_PROJECTION, Asking, Wired, caught_up
 from api.bodies import Body, PrintableName, Reason
 from api.documented import problems
@@ -16,7 +17,7 @@ from controller.handle import Answer
 from domain.refused import Unknown
 from projections import queries
 
-router = APIRouter(tags=["queues"])
+router = routed.router("queues")
 MADE_FROM = ("queues", "tasks", "runs", "agents")
 
 QueueName = Annotated[str, Path(description="It may hold slashes.", examples=["default"])]

@@ -3,9 +3,9 @@
 from typing import Annotated, Any, Literal
 
 import msgspec
-from fastapi import APIRouter, Header, Query, Request, Response
+from fastapi import Header, Query, Request, Response
 
-from api import run_bodies, run_shapes
+from api import routed, run_bodies, run_shapes
 from api.addresses import RunId
 from api.asking import WAIT_FOR_PROJECTION, Asking, Expected, Wired, caught_up, new_id, said
 from api.at import At
@@ -25,7 +25,7 @@ from domain.pipeline import Definition
 from domain.refused import Invalid, Unknown
 from projections import queries
 
-router = APIRouter(tags=["runs"])
+router = routed.router("runs")
 
 COMMAND = problems(400, 404, 409, 412, 413, 422)
 After = Annotated[int | None, Query(ge=0, le=2**31 - 1, description="A run version: wait until the run is past it.")]

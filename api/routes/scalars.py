@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Query, Response
+from fastapi import Query, Response
 
-from api import bodies, shapes
+from api import bodies, routed, shapes
 from api.addresses import TaskId
 from api.asking import Wired
 from api.documented import problems
@@ -15,7 +15,7 @@ from api.wire import JsonResponse, time_text
 from domain.refused import Invalid
 from eventstore.scalars import Point, Sample
 
-router = APIRouter(tags=["tasks"])
+router = routed.router("tasks")
 
 MOST_SAMPLES = 1_000_000
 

@@ -2,9 +2,9 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Path, Response
+from fastapi import Depends, Path, Response
 
-from api import run_bodies, run_shapes
+from api import routed, run_bodies, run_shapes
 from api.addresses import RunId
 from api.asking import Asking, Expected, Wired, said
 from api.at import At
@@ -21,7 +21,7 @@ from controller.handle import Answer, By
 from domain import run as runs
 from domain.refused import Invalid, Unknown
 
-router = APIRouter(tags=["runs"])
+router = routed.router("runs")
 
 COMMAND = problems(400, 404, 409, 412, 413, 422)
 

@@ -2,9 +2,9 @@
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Response
+from fastapi import Response
 
-from api import bodies, shapes
+from api import bodies, routed, shapes
 from api.addresses import TaskId
 from api.asking import Asking, Expected, Wired, caught_up, new_id, said
 from api.controllers import asked_of, edited_run, ended, view_of
@@ -18,7 +18,7 @@ from domain import run as runs
 from domain import task as tasks
 from projections import queries
 
-router = APIRouter(tags=["tasks"])
+router = routed.router("tasks")
 
 COMMAND = problems(400, 404, 409, 412, 413, 422)
 TRIES = 5

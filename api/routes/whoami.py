@@ -1,12 +1,12 @@
 """Whose token it is."""
 
-from fastapi import APIRouter, Response
+from fastapi import Response
 
-from api import shapes
+from api import routed, shapes
 from api.asking import Actor, Wired
 from api.wire import JsonResponse
 
-router = APIRouter(tags=["service"])
+router = routed.router("service")
 
 
 @router.get("/whoami", response_model=shapes.WhoAmI, summary="Ask whose token this is")

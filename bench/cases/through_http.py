@@ -1,7 +1,6 @@
 """Steps through the HTTP API of one server process; its clients run in this process."""
 
-import http.client
-import threading
+import socket
 from collections.abc import Iterator
 from contextlib import closing
 from time import perf_counter
@@ -69,9 +68,10 @@ class _Agent:
     def __init__(self, port: int, number: int, batch: int) -> None:
         self.times: list[float] = []
         self._batch, self._session = batch, f"{number:032x}"
-        self._connection = http.client.HTTPConnection("127.0.0.1", port, timeout=TIMEOUT)
+        self._connection = Connection(port)
         asked = {"name": f"agent {number}", "session": self._session, "queues": ["default"], "slots": batch}
-        self._path = f"/api/v1/agents/{msgspec.json.decode(self._post('/api/v1/agents', asked))['id']}/exchange"
+        registered = msgspec.json.decode(self._connection.post("/api/v1/agents", asked))
+        self._path = f"/api/v1/agents/{registered['id']}/exchange"
 
     def work(self) -> None:
         with closing(self._connection):
@@ -86,20 +86,44 @@ class _Agent:
     def _exchange(self, done: list[Named]) -> list[Named]:
         reports = [{"task_id": one.task_id, "attempt": one.attempt, "status": "completed"} for one in done]
         body = {"session": self._session, "held": [], "reports": reports, "free": self._batch, "wait": 0}
-        return msgspec.json.decode(self._post(self._path, body), type=Answer).claims
-
-    def _post(self, path: str, body: object) -> bytes:
-        return post(self._connection, path, body)
+        return msgspec.json.decode(self._connection.post(self._path, body), type=Answer).claims
 
 
-def post(connection: http.client.HTTPConnection, path: str, body: object) -> bytes:
-    """The answer's body. Raises RuntimeError when the server says no."""
-    connection.request("POST", path, msgspec.json.encode(body), {"Content-Type": "application/json"})
-    response = connection.getresponse()
-    answer = response.read()
-    if response.status >= 300:
-        raise RuntimeError(f"{path} answered {response.status}: {answer.decode()[:500]}")
-    return answer
+class Connection:
+    """One that stays, and no more of HTTP than both servers speak: it shares their cores, and must not be the bound."""
+
+    def __init__(self, port: int) -> None:
+        self._socket = socket.create_connection(("127.0.0.1", port), timeout=TIMEOUT)
+        self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._host = f"127.0.0.1:{port}"
+
+    def post(self, path: str, body: object) -> bytes:
+        """The answer's body. Raises RuntimeError when the server says no."""
+        content = msgspec.json.encode(body)
+        head = f"POST {path} HTTP/1.1\r\nHost: {self._host}\r\nContent-Type: application/json\r\n"
+        self._socket.sendall(f"{head}Content-Length: {len(content)}\r\n\r\n".encode() + content)
+        received = b""
+        while b"\r\n\r\n" not in received:
+            received += self._some()
+        told, _, answer = received.partition(b"\r\n\r\n")
+        status, *headers = told.decode("latin-1").split("\r\n")
+        [length] = [int(header[15:]) for header in headers if header.lower().startswith("content-length:")]
+        pieces, missing = [answer], length - len(answer)
+        while missing > 0:
+            pieces.append(self._some())
+            missing -= len(pieces[-1])
+        answer = b"".join(pieces)
+        if not status.startswith("HTTP/1.1 2"):
+            raise RuntimeError(f"{path} answered {status[9:]}: {answer.decode()[:500]}")
+        return answer
+
+    def close(self) -> None:
+        self._socket.close()
+
+    def _some(self) -> bytes:
+        if not (some := self._socket.recv(1 << 20)):
+            raise RuntimeError("the server has closed the connection before the end of its answer")
+        return some
 
 
 def _bare(setting: Setting, requests: int, batch: int) -> float:
@@ -108,26 +132,21 @@ def _bare(setting: Setting, requests: int, batch: int) -> float:
         house.python("server", "-m", "bench.bare_server", str(house.port))
         wait_until(lambda: _listens(house.port), "the bare server to listen")
         held = [Named(f"{number:032x}", 1) for number in range(batch)]
-        local = threading.local()
 
         def ask() -> None:
-            local.connection = http.client.HTTPConnection("127.0.0.1", house.port, timeout=TIMEOUT)
             reports = [{"task_id": one.task_id, "attempt": one.attempt, "status": "completed"} for one in held]
             body = {"session": "0" * 32, "held": [], "reports": reports, "free": batch, "wait": 0}
-            with closing(local.connection):
+            with closing(Connection(house.port)) as connection:
                 for _ in range(requests // CONNECTIONS):
-                    msgspec.json.decode(post(local.connection, "/exchange", body), type=Answer)
+                    msgspec.json.decode(connection.post("/exchange", body), type=Answer)
 
         seconds = together([ask] * CONNECTIONS)
         return requests // CONNECTIONS * CONNECTIONS * batch / seconds
 
 
 def _listens(port: int) -> bool:
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=1)
     try:
-        connection.request("GET", "/")
-        return connection.getresponse().status > 0
+        Connection(port).close()
     except OSError:
         return False
-    finally:
-        connection.close()
+    return True

@@ -19,8 +19,10 @@ import pytest
 from psycopg.sql import SQL, Identifier
 
 import api.backup
+import api.backup_restore
 from api import backup_postgresql
-from api.backup import back_up
+from api.backup import UNFINISHED, Manifest, back_up, manifest_of
+from api.backup_files import blobs_of, workplace
 from api.services import Services
 from api.settings import Settings
 from domain.refused import Refused
@@ -192,6 +194,39 @@ def test_a_disk_that_is_full_leaves_no_half_backup(
     before = files(tmp_path)
     refused(command("backup", str(tmp_path / "next")), cure="see that there is room")
     assert files(tmp_path) == before
+
+
+def test_what_killed_processes_have_left_goes_with_the_next_backup_and_what_others_work_at_stays(
+    command: Command, backup: Path, tmp_path: Path
+):
+    with workplace(tmp_path, UNFINISHED) as others:
+        dead = tmp_path / f"{UNFINISHED}dead"
+        dead.mkdir()
+        (dead / "half").write_bytes(b"x")
+        assert command("backup", str(tmp_path / "next")).code == 0
+        assert others.exists()
+        assert not dead.exists()
+    assert not others.exists()
+    assert manifest_of(tmp_path / "next").events == manifest_of(backup).events
+
+
+def test_the_files_are_there_before_the_database_is(
+    command: Command, backup: Path, elsewhere: list[str], monkeypatch: pytest.MonkeyPatch
+):
+    """Whoever is killed between the two leaves nothing that a server would take for the whole."""
+    usual, data = api.backup_restore._check_log, Path(elsewhere[3])
+
+    def checked(url: str, manifest: Manifest) -> NoReturn:
+        usual(url, manifest)
+        assert sum(1 for _ in blobs_of(data)) == manifest.blobs == 1
+        assert not Path(elsewhere[1].removeprefix("sqlite:///")).exists()
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(api.backup_restore, "_check_log", checked)
+        refused(command("restore", str(backup), at=elsewhere), cure="see that there is room")
+    assert list(blobs_of(data)) == [], "it can be tried again"
+    assert command("restore", str(backup), at=elsewhere).code == 0
 
 
 def test_nothing_is_put_over_a_database(command: Command, backup: Path, tmp_path: Path):

@@ -42,7 +42,7 @@ def test_as_json_it_says_the_same(command: Command, listening: httpx2.Client):
     assert said.code == 0
     assert answer["ok"]
     names = [one["name"] for one in answer["findings"]]
-    wanted = ["versions", "data", "disk", "database", "holder", "sqlite", "wal", "snapshot", "schema", "log", "clock"]
+    wanted = ["versions", "data", "disk", "database", "holder", "sqlite", "pages", "wal", "snapshot", "schema", "log"]
     assert names[: len(wanted)] == wanted
     assert names[-1] == "projection"
     assert {one["status"] for one in answer["findings"]} <= {"ok", "warn"}
@@ -133,6 +133,23 @@ def test_a_disk_that_is_nearly_full_is_found(
     findings = {one["name"]: one for one in json.loads(said.out)["findings"]}
     assert (said.code, findings["disk"]["status"]) == (code, status)
     assert findings["disk"]["about"] == f"disk: {size(free)} free"
+
+
+def test_a_key_that_others_can_read_is_found(command: Command, settings: Callable[..., Settings]):
+    command("rebuild")
+    key = settings().data / "audit.key"
+    key.parent.mkdir(exist_ok=True)
+    key.touch(0o600)
+    assert "chmod" not in command("doctor").out
+    key.chmod(0o640)
+    said = command("doctor")
+    assert (said.code, f"chmod 600 {key}" in said.out) == (0, True)
+
+
+def test_a_server_that_does_not_sign_is_found(settings: Callable[..., Settings], store: SqlStore):
+    audit = found(settings(), store, "audit")
+    assert (audit.status, audit.about) == ("ok", "audit: 1 events are not signed yet")
+    assert found(settings(), store, "audit", unsigned="there is no key").status == "fail"
 
 
 def test_only_the_servers_own_machine_may_have_it_looked_at(client: TestClient, services: Services):

@@ -30,7 +30,8 @@ def models(base):
 
 built = [model for model in models(BaseModel) if model.__pydantic_complete__]
 loaded = [name for name in sys.argv[2:] if sys.modules.get(name)]
-print(json.dumps([loaded, len(built), gc.get_freeze_count(), app.openapi()]))
+looked_at = [route.path for route in app.routes if "dependant" in vars(route)]
+print(json.dumps([loaded, len(built), gc.get_freeze_count(), app.openapi(), looked_at]))
 """
 HEAVY = ["rich", "pydantic.v1", "psycopg", "alembic", "foldline", "schemathesis", "argon2"]
 
@@ -51,6 +52,10 @@ def test_it_loads_nothing_that_it_may_never_need(started: list[Any]):
 
 def test_it_builds_models_only_when_they_are_asked_for(started: list[Any]):
     assert started[1] < 20
+
+
+def test_it_looks_at_routes_only_when_they_are_asked_for(started: list[Any]):
+    assert started[4] == []
 
 
 def test_the_collector_leaves_alone_what_stays(started: list[Any]):

@@ -1,10 +1,11 @@
 """Tasks by HTTP: their list."""
 
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from starlette.testclient import TestClient
 
+import api.asking
 from api.services import Services
 from tests.support.tasks import TASKS, made, started, told
 
@@ -79,7 +80,18 @@ def test_a_list_that_cannot_catch_up_says_so(client: TestClient, services: Servi
         return False
 
     monkeypatch.setattr(services.projections, "wait_for", never)
-    answer = client.get(TASKS, params={"min_position": "0-99"})
+    head = services.store.head()
+    answer = client.get(TASKS, params={"min_position": f"0-{head}"})
     assert (answer.status_code, answer.json()["code"]) == (503, "projection-behind")
     assert answer.headers["Retry-After"] == "1"
-    assert asked == [((99, 2.0), {"names": ("tasks",)})]
+    assert asked == [((head, 2.0), {"names": ("tasks",)})]
+
+
+def test_who_remembers_a_write_from_before_the_log_was_put_back_is_not_kept_waiting_for_ever(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(api.asking, "WAIT_FOR_PROJECTION", 0.05)
+    task, services = made(client), cast(Any, client.app).state.services
+    assert services.projections.wait_for(services.store.head(), 10)
+    [row] = client.get(TASKS, params={"min_position": "0-999999"}).json()["items"]
+    assert row["id"] == task["id"]
