@@ -1,6 +1,7 @@
 """The conversation itself, where the server's answers are out of the ordinary."""
 
 import threading
+from typing import Any
 
 import pytest
 
@@ -151,7 +152,7 @@ def test_reports_that_wait_together_travel_together(server, tmp_path):
     session = {"session": "s" * 32}
     server.sessions.append(session)
     roster = Roster(3, Ended)  # pyright: ignore[reportArgumentType]
-    attempts = roster.settle(roster.offer(), claims)
+    attempts: Any = roster.settle(roster.offer(), claims)
     with Client(server.url, patience=0.0) as client:
         registration = session | {"id": "a" * 32, "heartbeat": 60.0}
         exchange = Exchange(client, registration, roster, Spool(tmp_path), lambda: None)
