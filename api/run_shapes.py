@@ -185,7 +185,7 @@ class Moment(BaseModel):
 
 
 class Difference(BaseModel):
-    what: Literal["events", "decisions", "work", "projections"]
+    what: Literal["events", "decisions", "work", "snapshots", "projections"]
     where: str
     expected: Any
     found: Any

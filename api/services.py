@@ -13,12 +13,14 @@ from controller.exchange import Exchange
 from controller.handle import By, Controller
 from controller.loop import Loop
 from controller.reading import Reader
+from controller.snapshots import Keeper
 from eventstore.audit.keys import Keyring
 from eventstore.audit.sealer import Sealer
 from eventstore.blobs import Blobs
 from eventstore.logs import FileLogs, Logs, TableLogs
 from eventstore.plots import Plots
 from eventstore.scalars import Scalars
+from eventstore.snapshots import Snapshots
 from eventstore.sql import SqlStore, open_store
 from projections.runner import Runner
 
@@ -44,6 +46,7 @@ class Services:
     closing: threading.Event
     health: Health
     sealer: Sealer
+    keeper: Keeper
 
     def start(self) -> None:
         for name in QUEUES:
@@ -51,12 +54,14 @@ class Services:
         self.projections.start()
         self.loop.start()
         self.sealer.start()
+        self.keeper.start()
 
     def close(self) -> None:
         self.closing.set()
         self.loop.stop()
         self.projections.stop()
         self.sealer.stop()
+        self.keeper.stop()
         self.store.close()
 
 
@@ -64,7 +69,8 @@ def open_services(settings: Settings) -> Services:
     """Open the store and wire everything to it; nothing runs before `start`. Raises eventstore.errors.CannotOpen."""
     settings.data.mkdir(parents=True, exist_ok=True)
     store = open_store(settings.url, owner=settings.address)
-    controller = Controller(store, lease=settings.lease)
+    keeper = Keeper(Snapshots(store.database))
+    controller = Controller(store, lease=settings.lease, keeper=keeper)
     shared = store.database.shared
     closing = threading.Event()
     return Services(
@@ -72,7 +78,7 @@ def open_services(settings: Settings) -> Services:
         store=store,
         controller=controller,
         exchange=Exchange(controller),
-        reader=Reader(store),
+        reader=Reader(store, keeper),
         projections=Runner(store),
         loop=Loop(controller),
         logs=TableLogs(store.database) if shared else FileLogs(settings.data / "logs"),
@@ -84,6 +90,7 @@ def open_services(settings: Settings) -> Services:
         closing=closing,
         health=Health(store, closing),
         sealer=Sealer(store, keyring(settings)),
+        keeper=keeper,
     )
 
 

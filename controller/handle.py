@@ -9,6 +9,7 @@ from msgspec.structs import replace
 
 from controller.formats import meta_of
 from controller.signals import Signals
+from controller.snapshots import Keeper
 from controller.state import State
 from controller.submit import HeldHost, Submission, cloned, known_queue, register, submit, templates
 from controller.unit import Unit
@@ -69,13 +70,13 @@ class Controller:
     Raises Refused and its kinds (Unknown, Invalid, KeyReused, StaleVersion); then nothing has happened.
     """
 
-    def __init__(self, store: Store, *, lease: float = 10.0) -> None:
-        """`lease`: seconds that an agent may be silent before it counts as lost."""
+    def __init__(self, store: Store, *, lease: float = 10.0, keeper: Keeper | None = None) -> None:
+        """`lease`: seconds that an agent may be silent before it counts as lost. `keeper`: of large runs' snapshots."""
         self.store, self.lease = store, lease
         self.signals = Signals()
         self.unheard = threading.Event()
         """Set where a sign of life could not be kept: silence is nobody's fault then."""
-        self.state = State(self.signals)
+        self.state = State(self.signals, keeper)
 
     # Tasks
 

@@ -7,6 +7,7 @@ from typing import TypeVar
 
 from controller.folding import fold_on, fold_run, plan_of
 from controller.formats import content_from, event_of, fact_of
+from controller.snapshots import Keeper, open_run
 from controller.state import Recent
 from domain import pipeline as pipelines
 from domain import run as runs
@@ -22,10 +23,13 @@ T = TypeVar("T")
 
 
 class Reader:
-    """Reads committed state only, beside the writers. Every method may be called from any thread."""
+    """Reads committed state only, beside the writers. Every method may be called from any thread.
 
-    def __init__(self, store: Store) -> None:
-        self._store = store
+    `keeper` opens large runs, and gets those that had to be folded from their first event.
+    """
+
+    def __init__(self, store: Store, keeper: Keeper | None = None) -> None:
+        self._store, self._keeper = store, keeper
         self._mutex = threading.Lock()
         self._tasks, self._runs = Recent[Task](5_000), Recent[Run](500)
         self._texts = Recent[str](2_000)
@@ -48,7 +52,9 @@ class Reader:
     def run(self, run_id: str, *, at: int | None = None) -> Run:
         """The run now, or as of run version `at`. Raises Unknown."""
         known = self._remembered(self._runs, run_id)
-        if known is None or (at is not None and known.version > at):
+        if known is None and at is None:
+            known = self._opened(run_id)
+        elif known is None or (at is not None and known.version > at):
             known = fold_run(run_id, self._store.told(run_id, upto=at), self.text)
         else:
             known = fold_on(known, self._store.told(run_id, after=known.version, upto=at))
@@ -57,6 +63,12 @@ class Reader:
         if at is None:
             self._remember(self._runs, run_id, known)
         return known
+
+    def _opened(self, run_id: str) -> Run | None:
+        run = open_run(run_id, self._store, self.text, self._keeper)
+        if run is not None and self._keeper is not None:
+            self._keeper.offer(run)
+        return run
 
     def is_run(self, run_id: str) -> bool:
         return next(iter(self._store.run(run_id, upto=1)), None) is not None

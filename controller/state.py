@@ -7,11 +7,11 @@ another process wrote in between, it reads on. When a batch fails it is thrown a
 from itertools import islice
 from typing import TypeVar
 
-from controller.folding import fold_run
 from controller.formats import event_of, fact_of
 from controller.ready import Item, Ready
 from controller.renewals import Renewals
 from controller.signals import Signals
+from controller.snapshots import Keeper, open_run
 from domain import agent as agents
 from domain import pipeline as pipelines
 from domain import queue as queues
@@ -27,6 +27,7 @@ from eventstore.store import Append, Recorded, StoreBroken
 
 T = TypeVar("T")
 MOST_EVENTS_TO_READ_ON = 20_000
+NO_RUN = 2**31  # a run version that there is not
 
 
 class Recent(dict[str, T]):
@@ -48,10 +49,16 @@ class Recent(dict[str, T]):
 
 
 class State:
-    """`signals` learn what other processes wrote when it is read on; whoever writes here tells them by itself."""
+    """`signals` learn what other processes wrote when it is read on; whoever writes here tells them by itself.
 
-    def __init__(self, signals: Signals) -> None:
-        self._signals = signals
+    `keeper` opens large runs, and gets them once what has happened to them is durable.
+    """
+
+    def __init__(self, signals: Signals, keeper: Keeper | None = None) -> None:
+        self._signals, self._keeper = signals, keeper
+        self.large = NO_RUN if keeper is None else keeper.least
+        """The run version from which on a run is offered to the keeper."""
+        self._grown: dict[str, Run] = {}  # large runs as this batch leaves them
         self._batch: Append | None = None
         self._committed = True
         self._stale_timers: set[str] = set()
@@ -83,6 +90,7 @@ class State:
         for recent in (self.tasks, self.runs, self.pipelines, self.contents):
             recent.trim()
         self.renewed.clear()
+        self._grown.clear()
         self._read_on_to(append)
         self.position = append.head
         append.on_commit(self._confirm)
@@ -118,6 +126,14 @@ class State:
 
     def _confirm(self) -> None:
         self._committed = True
+        if self._keeper is not None:
+            for run in self._grown.values():
+                self._keeper.offer(run)
+
+    def grew(self, run_id: str) -> None:
+        """Say that the run, a large one, is further on: to be offered to the keeper once the batch has committed."""
+        if (run := self.runs.get(run_id)) is not None:
+            self._grown[run_id] = run
 
     def _load(self, append: Append) -> None:
         self.clear()
@@ -242,9 +258,11 @@ class State:
     def run(self, append: Append, run_id: str) -> Run | None:
         found = self.runs.get(run_id)
         if found is None:
-            found = fold_run(run_id, append.told(run_id), lambda digest: self.text(append, digest))
+            found = open_run(run_id, append, lambda digest: self.text(append, digest), self._keeper)
             if found is not None:
                 self.runs.put(run_id, found)
+                if found.version >= self.large:
+                    self.grew(run_id)
         return found
 
     def pipeline(self, append: Append, pipeline_id: str) -> Pipeline:

@@ -7,9 +7,12 @@ from hashlib import sha256
 from itertools import islice
 from typing import Any
 
+from msgspec.structs import asdict, replace
+
 from controller.folding import plan_of
 from controller.formats import CODEC, event_of, fact_of, meta_of
 from controller.reading import Reader
+from controller.snapshots import Keeper
 from controller.unit import CODE, output_line, states_of, work_row
 from domain import run as runs
 from domain import task as tasks
@@ -30,7 +33,7 @@ PUT_INTO_QUEUE = {kind.__name__ for kind in (tasks.TaskEnqueued, tasks.TaskReque
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """`what`: events, decisions, work or projections. `where` names the row."""
+    """`what`: events, decisions, work, snapshots or projections. `where` names the row."""
 
     what: str
     where: str
@@ -51,8 +54,10 @@ class Verified:
         return not self.differences
 
 
-def verify_run(store: Store, run_id: str, *, decide: Decide = runs.decide) -> Verified:
+def verify_run(store: Store, run_id: str, *, decide: Decide = runs.decide, keeper: Keeper | None = None) -> Verified:
     """Verify one run's events, decisions and work rows; `decide` may be a candidate's rules. Raises Unknown.
+
+    Of the snapshots of `keeper` it verifies the run's, if there is one.
 
     What depends on the history is compared up to the first difference: after it everything would differ. Reads the
     history once, in bounded memory.
@@ -65,7 +70,8 @@ def verify_run(store: Store, run_id: str, *, decide: Decide = runs.decide) -> Ve
     if found.ok:  # else it may not even be possible to read the event
         found.differences += _contents(store, first)
     if found.ok:
-        _Again(store, history, decide, found).go()
+        snapshot = keeper.find(run_id, Reader(store).text) if keeper is not None else None
+        _Again(store, history, decide, found, snapshot).go()
     if found.ok:
         found.differences += _work(store, history)
     history.count_the_rest()
@@ -146,8 +152,9 @@ def _contents(store: Store, first: Recorded) -> Iterator[Difference]:
 class _Again:
     """Decides the history once more: causes are taken from the record, what follows from them must be in it."""
 
-    def __init__(self, store: Store, history: _History, decide: Decide, found: Verified) -> None:
+    def __init__(self, store: Store, history: _History, decide: Decide, found: Verified, snapshot: Run | None) -> None:
         self._store, self._history, self._decide, self._found = store, history, decide, found
+        self._snapshot = snapshot
         self._kept = {int(row["from_version"] or 0): row for row in store.select("decision", run_id=found.run_id)}
         self._tasks: dict[str, Task] = {}
         self._open: tuple[int, int, Any] | None = None
@@ -213,7 +220,19 @@ class _Again:
         if (row.from_state or "", row.to_state or "") != (before, after):
             said = "the event led from and to other states than it says"
             self._differs("events", _where(row), [before, after], [row.from_state, row.to_state], said)
+        if self._snapshot is not None and self._snapshot.version == evolved.version:
+            self._compare(self._snapshot, evolved)
         return evolved
+
+    def _compare(self, snapshot: Run, run: Run) -> None:
+        """Hold the snapshot against the run as of its version."""
+        expected, found = (asdict(replace(one, plan=snapshot.plan)) for one in (run, snapshot))
+        differ = [name for name in expected if expected[name] != found[name]]
+        if run.plan.names != snapshot.plan.names:
+            differ.append("plan")
+        if differ:
+            where = f"snapshot as of event {run.version}"
+            self._differs("snapshots", where, None, differ, "the snapshot says of these what the events do not")
 
     def _task_states(self, row: Recorded, fact: Fact) -> tuple[str, str] | None:
         kind, _, task_id = row.stream.partition("-")

@@ -22,7 +22,8 @@ APPROVAL, PRE, FACTORY, CACHE, ADOPTION, CREATED = "approval", "pre", "factory",
 SECOND = 1_000_000  # microseconds
 
 
-class Gates(Struct, frozen=True, kw_only=True, gc=False):
+# `omit_defaults`: of 100,000 plain steps a snapshot holds what is their own, and those without gates get NO_GATES back.
+class Gates(Struct, frozen=True, kw_only=True, gc=False, omit_defaults=True):
     """What only few steps have: what holds them before their task starts and after it has ended."""
 
     passed: frozenset[str] = frozenset()
@@ -43,7 +44,7 @@ class Gates(Struct, frozen=True, kw_only=True, gc=False):
     told_at: int = 0
 
 
-class Step(Struct, frozen=True, kw_only=True, gc=False):
+class Step(Struct, frozen=True, kw_only=True, gc=False, omit_defaults=True):
     status: str = "pending"
     reason: str = ""
     task_id: str | None = None

@@ -83,7 +83,7 @@ class Committed(Protocol):
 
     def run(self, run_id: str) -> Iterator[Recorded]: ...
 
-    def told(self, run_id: str) -> Iterator[Told]: ...
+    def told(self, run_id: str, *, after: int = 0) -> Iterator[Told]: ...
 
     def command(self, command_id: str, *, shard: int) -> Sequence[Recorded]: ...
 
@@ -183,10 +183,11 @@ class Batch:
         if run_id in self._runs:
             yield from [event for event in self.recorded if event.run_id == run_id]
 
-    def told(self, run_id: str) -> Iterator[Told]:
-        yield from self._committed.told(run_id)
+    def told(self, run_id: str, *, after: int = 0) -> Iterator[Told]:
+        yield from self._committed.told(run_id, after=after)
         if run_id in self._runs:
-            yield from [told_of(event) for event in self.recorded if event.run_id == run_id]
+            told = [told_of(event) for event in self.recorded if event.run_id == run_id]
+            yield from [event for event in told if event[1] > after]
 
     def command(self, command_id: str) -> Sequence[Recorded]:
         return self.commands.get(command_id) or self._committed.command(command_id, shard=self.shard)

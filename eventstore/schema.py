@@ -207,6 +207,18 @@ signer = Table(
     Column("since", BigInteger, nullable=False),
 )
 
+# Large runs as they were folded last, each as of the event with this leaf: a cache, so that opening one does not read
+# all of its events.
+snapshot = Table(
+    "snapshot",
+    metadata,
+    Column("run_id", Name, primary_key=True),
+    Column("version", Integer, nullable=False),
+    Column("code", Text, nullable=False),
+    Column("leaf", LargeBinary, nullable=False),
+    Column("data", LargeBinary, nullable=False),
+)
+
 EVENT_COLUMNS = tuple(column.name for column in event.columns)[:15]  # those of store.Recorded, in its order
 INLINE = {table.name: table for table in (work, lease, decision, content, timer, cache)}
 INSERT_ONLY = frozenset({"decision", "content"})

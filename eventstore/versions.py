@@ -9,7 +9,7 @@ from eventstore.errors import NotADatabase, SchemaNewer, SchemaOutdated
 from eventstore.schema import APPEND_ONLY, metadata
 
 # Of migrations/versions, oldest first; alembic is imported only to go from one to another.
-REVISIONS = ("0001", "0002", "0003")
+REVISIONS = ("0001", "0002", "0003", "0004")
 VERSION_TABLE = "eventstore_version"
 
 # As alembic makes it.

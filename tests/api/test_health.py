@@ -20,7 +20,7 @@ def test_it_says_its_versions(client: TestClient):
         "version": VERSION,
         "api": "v1",
         "database": "sqlite",
-        "schema_version": "0003",
+        "schema_version": "0004",
     }
 
 

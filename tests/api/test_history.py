@@ -7,13 +7,18 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
+from msgspec.structs import replace
 from starlette.testclient import TestClient
 
 from api.replay import replayed
 from api.services import Services
 from api.streams import EVENTS, LINES
 from api.waiting import Waiting
+from controller.reading import Reader
+from controller.snapshots import code, decode, encode
+from eventstore.snapshots import Snapshots
 from tests.support.by_hand import Agent, Json, answered, listed, step, steps_of, submitted
+from tests.support.waiting import wait_until
 
 RUNS = "/api/v1/runs"
 SSE = {"Accept": "text/event-stream"}
@@ -168,8 +173,24 @@ def test_a_true_record_is_verified(shared_client: TestClient, run: Json):
         "events": run["version"],
         "decisions": 3,
         "differences": [],
-        "checked": ["events", "decisions", "work", "projections"],
+        "checked": ["events", "decisions", "work", "snapshots", "projections"],
     }
+
+
+def test_a_large_run_is_kept_in_a_snapshot_which_is_verified_too(client: TestClient, services: Services):
+    services.keeper.least = services.controller.state.large = 3  # events: this run is a large one
+    services.keeper.asks_from = 1
+    run = worked(client)
+    table = Snapshots(services.store.database)
+    data = wait_until(lambda: table.find(run["id"], code()), "a snapshot")
+    assert answered(client.post(f"{RUNS}/{run['id']}/verify"))["differences"] == []
+    assert data is not None
+    kept = decode(data, services.reader.text)
+    services.keeper.stop()
+    table.keep(run["id"], kept.version, code(), encode(replace(kept, name="another")))
+    [difference] = answered(client.post(f"{RUNS}/{run['id']}/verify"))["differences"]
+    assert (difference["what"], difference["found"]) == ("snapshots", ["name"])
+    assert Reader(services.store, services.keeper).run(run["id"]).name == "another", "it is opened from there"
 
 
 @pytest.mark.parametrize(

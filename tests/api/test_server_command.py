@@ -119,13 +119,13 @@ def test_a_token_on_a_shared_database(command: Command, start: Callable[..., Any
 
 
 def test_migrate_makes_what_is_new_and_leaves_what_is_made(command: Command):
-    assert "its tables are made, version 0003" in command("migrate").out
-    assert command("migrate").out == "Nothing to do: the tables have version 0003.\n"
+    assert "its tables are made, version 0004" in command("migrate").out
+    assert command("migrate").out == "Nothing to do: the tables have version 0004.\n"
 
 
 @pytest.mark.usefixtures("listening")
 def test_migrate_has_nothing_to_do_while_a_server_of_this_version_works(command: Command):
-    assert command("migrate").out == "Nothing to do: the tables have version 0003.\n"
+    assert command("migrate").out == "Nothing to do: the tables have version 0004.\n"
 
 
 @pytest.mark.parametrize("held", [True, False], ids=["by the server", "without a server"])
@@ -176,7 +176,7 @@ def test_a_doctor_finds_a_server_well(command: Command, listening: httpx2.Client
     said = command("doctor")
     assert said.code == 0, said.out
     assert f"which serves {str(listening.base_url).rstrip('/')}, is ready" in said.out
-    for found in ("Python", "SQLite", "disk:", "write-ahead log:", "schema version 0003", "projection tasks:"):
+    for found in ("Python", "SQLite", "disk:", "write-ahead log:", "schema version 0004", "projection tasks:"):
         assert found in said.out
 
 

@@ -12,6 +12,7 @@ from controller.folding import plan_of
 from controller.formats import event_of, fact_of
 from controller.handle import Answer, By, Controller, Submission
 from controller.reading import Reader
+from controller.snapshots import Keeper, decode, encode
 from controller.verify import verify_run, work_rows
 from domain import task as tasks
 from domain.agent import AgentRegistered
@@ -71,11 +72,13 @@ def pipeline(steps: Steps, **fields: Any) -> Definition:
 
 
 class Server:
-    def __init__(self, store: Store, *, lease: float = 10.0, queues: Sequence[str] = QUEUES) -> None:
+    def __init__(
+        self, store: Store, *, lease: float = 10.0, queues: Sequence[str] = QUEUES, keeper: Keeper | None = None
+    ) -> None:
         self.store = store
-        self.controller = Controller(store, lease=lease)
+        self.controller = Controller(store, lease=lease, keeper=keeper)
         self.exchange = Exchange(self.controller)
-        self.reader = Reader(store)
+        self.reader = Reader(store, keeper)
         for queue in queues:
             self.controller.create_queue(queue, BY)
 
@@ -201,6 +204,7 @@ class Server:
             assert plain(evolved(self.store, run_id)) == plain(run), "folded at once and event by event"
             for known in (state.runs.get(run_id), self.reader.run(run_id)):
                 assert known is None or plain(known) == plain(run)
+                assert known is None or plain(decode(encode(known), self.reader.text)) == plain(run), "as a snapshot"
 
 
 def evolved(store: Store, run_id: str) -> Run:

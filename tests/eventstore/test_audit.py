@@ -192,7 +192,7 @@ def test_a_log_from_before_there_was_an_audit_is_signed_as_it_is(database_url: s
     with closing(open_store(database_url)) as store:
         append(store, [NewEvent(stream="task-1", type="Happened", data="{}")] * 3).result()
         with store.database.writing() as connection:
-            for table in ("checkpoint", "tree_node", "signer"):
+            for table in ("checkpoint", "tree_node", "signer", "snapshot"):
                 connection.execute(text(f"DROP TABLE {table}"))
             connection.execute(text("UPDATE eventstore_version SET version_num = '0002'"))
     assert migrate(database_url) == ("0002", REVISIONS[-1])

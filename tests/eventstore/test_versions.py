@@ -15,6 +15,7 @@ from sqlalchemy import Connection, create_engine, make_url, text
 from eventstore import versions
 from eventstore.errors import DatabaseInUse, SchemaNewer, SchemaOutdated
 from eventstore.schema import metadata
+from eventstore.snapshots import Snapshots
 from eventstore.sql import migrate, open_store
 from eventstore.store import NewEvent, append
 
@@ -119,29 +120,47 @@ def test_migrating_runs_the_missing_revisions(database_url: str, tmp_path: Path,
     (migrations / "versions").mkdir(parents=True)
     for file in Path(versions.__file__).with_name("migrations").rglob("*.py"):
         (migrations / file.relative_to(Path(versions.__file__).with_name("migrations"))).write_text(file.read_text())
-    (migrations / "versions" / "0004_more.py").write_text(
+    (migrations / "versions" / "0005_more.py").write_text(
         "from alembic import op\n"
-        "revision, down_revision = '0004', '0003'\n"
+        "revision, down_revision = '0005', '0004'\n"
         "def upgrade():\n"
         "    op.execute('CREATE TABLE more (number INTEGER)')\n"
     )
-    monkeypatch.setattr(versions, "REVISIONS", (*versions.REVISIONS, "0004"))
+    monkeypatch.setattr(versions, "REVISIONS", (*versions.REVISIONS, "0005"))
     monkeypatch.setattr(versions, "__file__", str(tmp_path / "versions.py"))
-    assert migrate(database_url) == ("0003", "0004")
+    assert migrate(database_url) == ("0004", "0005")
     with closing(open_store(database_url)) as store, store.database.reading() as connection:
         assert connection.execute(text("SELECT count(*) FROM more")).scalar() == 0
 
 
+def test_a_log_without_snapshots_gets_their_table(database_url: str):
+    with connected(database_url) as connection:
+        versions.run_migrations(connection, "0003")
+    with pytest.raises(SchemaOutdated):
+        open_store(database_url)
+    assert migrate(database_url) == ("0003", versions.REVISIONS[-1])
+    with closing(open_store(database_url)) as store:
+        append(store, [NewEvent(stream="task-1", type="Happened", data="{}", run_id="r")]).result()
+        kept = Snapshots(store.database)
+        kept.keep("r", 1, "code", b"first")
+        kept.keep("r", 1, "code", b"second")
+        kept.keep("r", 2, "code", b"of no event")
+        assert (kept.find("r", "code"), kept.find("r", "other"), kept.find("s", "code")) == (b"second", None, None)
+        with store.database.writing() as connection:
+            connection.execute(text("DELETE FROM snapshot"))
+        assert kept.find("r", "code") is None
+
+
 def test_a_migration_that_fails_changes_nothing(database_url: str, monkeypatch: pytest.MonkeyPatch):
     open_store(database_url).close()
-    monkeypatch.setattr(versions, "REVISIONS", (*versions.REVISIONS, "0004"))
+    monkeypatch.setattr(versions, "REVISIONS", (*versions.REVISIONS, "0005"))
 
     def half_done(connection: Connection, upto: str) -> None:
         connection.execute(text("CREATE TABLE more (number INTEGER)"))
         raise LookupError(upto)
 
     monkeypatch.setattr(versions, "run_migrations", half_done)
-    with pytest.raises(LookupError, match="0004"):
+    with pytest.raises(LookupError, match="0005"):
         migrate(database_url)
     with connected(database_url) as connection:
         assert "more" not in str(description(connection))
