@@ -9,12 +9,14 @@ from typing import Generic, TypeVar
 
 from controller.exchange import Exchange, Exchanged, Held, Report
 from controller.handle import By, Controller, Submission
+from controller.snapshots import Keeper
 from controller.unit import Unit
 from domain.agent import AgentRegistered
 from domain.content import Content
 from domain.ids import derived, task_stream
 from domain.pipeline import Definition, StepDefinition
 from domain.task import EnqueueTask, TaskCreated, decide
+from eventstore.snapshots import Snapshots
 from eventstore.sql import SqlStore, open_store
 from eventstore.store import Append, Store
 
@@ -46,9 +48,9 @@ class Played:
 class Core(Generic[S]):
     """With one queue and one template, which are made when they are not there."""
 
-    def __init__(self, store: S) -> None:
+    def __init__(self, store: S, keeper: Keeper | None = None) -> None:
         self.store = store
-        self.controller = Controller(self.store, lease=LEASE)
+        self.controller = Controller(self.store, lease=LEASE, keeper=keeper)
         self.exchange = Exchange(self.controller)
         self.controller.create_queue(QUEUE, BY)
         if not self.store.stream(task_stream(TEMPLATE), limit=1):
@@ -114,9 +116,12 @@ class Core(Generic[S]):
 @contextmanager
 def opened(url: str) -> Iterator[Core[SqlStore]]:
     store = open_store(url)
+    keeper = Keeper(Snapshots(store.database))  # of large runs, as a server has one
+    keeper.start()
     try:
-        yield Core(store)
+        yield Core(store, keeper)
     finally:
+        keeper.stop()
         store.close()
 
 

@@ -1,11 +1,16 @@
 """One run of very many steps on SQLite: it completes, opens, and its last step costs what its first one did."""
 
 from collections.abc import Iterator
+from contextlib import closing
 from time import perf_counter
+
+from sqlalchemy import delete
 
 from bench.core import opened, side_by_side
 from bench.line import Line, median
 from bench.setting import SQLITE, Setting
+from eventstore.schema import snapshot
+from eventstore.sql import open_store
 from projections.runner import Runner
 from tests.support.house import House
 
@@ -49,10 +54,13 @@ def large(setting: Setting) -> Iterator[Line]:
             "cost_ratio": cost / usual,
         },
     )
-    yield _opened(setting, url, run_id, played.steps)
+    yield _opened("large, opened cold", setting, url, run_id, played.steps)
+    with closing(open_store(url)) as store, store.database.writing() as connection:
+        connection.execute(delete(snapshot))
+    yield _opened("large, opened without its snapshot", setting, url, run_id, played.steps)
 
 
-def _opened(setting: Setting, url: str, run_id: str, steps: int) -> Line:
+def _opened(case: str, setting: Setting, url: str, run_id: str, steps: int) -> Line:
     """By a server that has just been started: the first look at the run, then what its page asks for."""
     with House(setting.fresh_folder(), url) as house:
         house.serve()
@@ -68,7 +76,7 @@ def _opened(setting: Setting, url: str, run_id: str, steps: int) -> Line:
             house.client.request("GET", f"runs/{run_id}/steps", params={"limit": 100})
             pages.append(perf_counter() - began)
     return Line(
-        case="large, opened cold",
+        case=case,
         n=steps,
         seconds=opened_after,
         database=SQLITE,
