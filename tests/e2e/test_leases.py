@@ -63,6 +63,7 @@ def test_who_could_not_reach_the_server_keeps_his_work(house: House, tmp_path: P
     worker, other = (house.agent("-q", queue, "--name", queue) for queue in ("default", "services"))
     run = house.submit(step("kept", begins_and_waits(begun, gate)))
     wait_until(begun.exists, "the step to begin")
+    wait_until(lambda: len(statuses(house.client)) == 2, "the other agent to be there: else nobody could find it gone")
     assert house.server is not None
     with stopped(house.server):
         time.sleep(seconds)  # that so much time passes is the point, here and below
